@@ -1,0 +1,221 @@
+"""The typed sections of a run's configuration: the only schema there is.
+
+The JSON schema (`workflow/schemas/`) and the key table (`docs/configuration.md`) are generated from
+these models. Unknown keys are errors; every value is checked before any work starts.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+MODE_PAIRS = {
+    "dense_baseline": {"none"},
+    "single_device_ast": {"none", "single_device"},
+    "multi_chip_fixed": {"multi_chip_fixed"},
+    "version_c_full": {"version_c_full"},
+}
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and without room for misspelled keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class AudioConfig(Section):
+    """Log-mel features, one column per video frame (spec §4.2)."""
+
+    sample_rate: Positive = Field(16000, description="samples per second after resampling")
+    n_mels: Positive = Field(64, description="mel bands per frame")
+    n_fft: Positive = Field(2048, description="samples per analysis window")
+    hop_length: Positive = Field(512, description="samples between windows; used by `align: spec` only")
+    ref: Literal["fixed", "max"] = Field(
+        "fixed", description="dB reference: 1.0, or the clip's maximum (the literal spec, which loses loudness)"
+    )
+    align: Literal["frame", "spec"] = Field(
+        "frame", description="window centred on each frame, or the spec's equal division of the spectrogram"
+    )
+
+
+class DataConfig(Section):
+    """Where clips come from and how they are cut, cropped and batched (spec §2.1, §3)."""
+
+    dataset: Literal["ucf101"] = Field("ucf101", description="the dataset reader")
+    root: str = Field("data/ucf101", description="folder that holds frames, packed, audio, splits and manifest")
+    frames_root: str | None = Field(None, description="JPEG tree; default <root>/frames")
+    splits_root: str | None = Field(None, description="split lists and classInd.txt; default <root>/splits")
+    audio_root: str | None = Field(None, description="log-mel features; default <root>/audio")
+    raw_video_root: str | None = Field(None, description="folder of Class/*.avi; read by the preprocessing only")
+    splits: Literal["lists", "by_time"] = Field(
+        "lists", description="official lists by group, or every video cut in time (a path check, no generalisation)"
+    )
+    val_groups: int = Field(2, ge=0, description="groups (gXX) per class carved out of train for validation")
+    max_missing_share: Share = Field(0.0, description="share of listed videos that may be absent before it is an error")
+    use_audio: bool = Field(False, description="read audio features and use the audio-video model")
+    audio: Literal["own", "shuffled"] = Field("own", description="`shuffled` gives each video another one's sound (control)")
+    labels: Literal["true", "scrambled"] = Field("true", description="`scrambled` permutes training labels (control)")
+    input: Literal["raw", "minus_clip_mean"] = Field(
+        "raw", description="pixels as they are, or minus the mean over the clip's frames"
+    )
+    clip_lens: list[Positive] = Field([8, 16], min_length=1, description="frames a window covers, one entry per scale")
+    num_frames: Positive = Field(8, description="frames T sampled from a window")
+    train_stride_ratio: Annotated[float, Field(gt=0.0)] = Field(0.5, description="window stride over its length, training")
+    eval_stride_ratio: Annotated[float, Field(gt=0.0)] = Field(0.5, description="window stride over its length, evaluation")
+    clip_jitter: bool = Field(True, description="shift each training window by a random offset below its stride")
+    windows_per_video: Positive | None = Field(
+        None, description="training windows drawn per video and epoch; null takes all of them"
+    )
+    short_side: Positive = Field(128, description="short side of the packed frames, pixels")
+    image_size: Positive = Field(112, description="side of the square crop the model sees, pixels")
+    horizontal_flip: bool = Field(True, description="mirror training clips with probability 1/2")
+    batch_size: Positive = Field(16, description="clips per training step")
+    num_workers: int = Field(0, ge=0, description="loader processes; 0 is fastest on the packed cache")
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.image_size > self.short_side:
+            raise ValueError(
+                f"data.image_size={self.image_size} exceeds data.short_side={self.short_side}: "
+                "the crop must fit into the packed frames; raise short_side or lower image_size"
+            )
+        return self
+
+
+class ModelConfig(Section):
+    """The video transformer (spec §5)."""
+
+    patch_size: Positive = Field(16, description="side of a square patch, pixels")
+    embed_dim: Positive = Field(192, description="token width")
+    depth: Positive = Field(12, description="transformer blocks")
+    num_heads: Positive = Field(3, description="attention heads per block")
+    mlp_ratio: Annotated[float, Field(gt=0.0)] = Field(4.0, description="hidden width of the MLP over embed_dim")
+    drop_rate: Share = Field(0.0, description="dropout after embedding, attention projection and MLP")
+    attn_drop: Share = Field(0.0, description="dropout on attention weights")
+    drop_path_rate: Share = Field(0.0, description="stochastic depth at the last block, rising linearly from 0")
+    pool: Literal["cls", "mean"] = Field("cls", description="what the classifier reads")
+    fusion: Literal["early", "late", "audio"] = Field(
+        "late", description="with audio: tokens joined, log-probabilities of two nets summed, or sound alone"
+    )
+    audio_drop: Share = Field(0.2, description="probability that a training sample loses its sound (early fusion)")
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(
+                f"model.embed_dim={self.embed_dim} is not a multiple of model.num_heads={self.num_heads}; change either"
+            )
+        return self
+
+
+class TrainingConfig(Section):
+    """Optimiser, schedule, validation and the machine (spec §2.2)."""
+
+    mode: Literal["dense_baseline", "single_device_ast", "multi_chip_fixed", "version_c_full"] = Field(
+        "dense_baseline", description="what is trained; must pair with hw.mode"
+    )
+    use_audio: bool = Field(False, description="must equal data.use_audio")
+    num_epochs: int = Field(40, ge=0, description="passes over the training videos; 0 evaluates init_from only")
+    lr: Annotated[float, Field(gt=0.0)] = Field(2e-3, description="peak learning rate of AdamW")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.05, description="decoupled weight decay")
+    warmup_steps: int = Field(25, ge=0, description="steps of linear warm-up")
+    final_lr_ratio: Share = Field(0.02, description="learning rate at the end of the cosine over its peak")
+    grad_clip: Annotated[float, Field(gt=0.0)] = Field(1.0, description="largest gradient norm per separately trained net")
+    label_smoothing: Share = Field(0.05, description="label smoothing of the cross-entropy")
+    eval_every_epochs: Positive = Field(5, description="epochs between validations; the last epoch is always validated")
+    early_stop_patience: int = Field(
+        0, ge=0, description="validations without improvement before stopping at the best weights; 0 trains to the end"
+    )
+    threads: Positive = Field(1, description="CPU threads of one training process")
+    devices: Positive = Field(1, description="processes (CPU) or GPUs that share each batch")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="accelerator")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="Lightning Fabric precision")
+
+
+class HwConfig(Section):
+    """Hardware in the loop (spec §2.2)."""
+
+    mode: Literal["none", "single_device", "multi_chip_fixed", "version_c_full"] = Field(
+        "none", description="which hardware loss is built; must pair with training.mode"
+    )
+    use_hw_loss: bool = Field(False, description="add the hardware loss to the task loss")
+
+
+class RunConfig(Section):
+    """Everything that decides the result of one run, and nothing else."""
+
+    preset: str = Field("demo", description="the preset this run was resolved with")
+    experiment: str = Field("adhoc", description="catalogue ID, or adhoc/<stem>-<hash8>")
+    seed: int = Field(0, ge=0, description="seed of initialisation, sampling and augmentation")
+    init_from: str | None = Field(None, description="catalogue ID whose model of the same seed is the start")
+    data: DataConfig = Field(default_factory=lambda: DataConfig())
+    audio: AudioConfig = Field(default_factory=lambda: AudioConfig())
+    model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    hw: HwConfig = Field(default_factory=lambda: HwConfig())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_legacy_clip_len(cls, values: Any) -> Any:
+        """Spec §2.1: `clip_len: 16` means `clip_lens: [16]`, and num_frames follows it unless given."""
+        data = values.get("data") if isinstance(values, dict) else None
+        if not isinstance(data, dict) or "clip_len" not in data:
+            return values
+        data = dict(data)
+        clip_len = data.pop("clip_len")
+        if "clip_lens" in data:
+            raise ValueError("data.clip_len (old) and data.clip_lens are both given; keep data.clip_lens")
+        data["clip_lens"] = [clip_len]
+        data.setdefault("num_frames", clip_len)
+        return {**values, "data": data}
+
+    @model_validator(mode="after")
+    def _check_agreement(self) -> RunConfig:
+        if self.hw.mode not in MODE_PAIRS[self.training.mode]:
+            allowed = " or ".join(sorted(MODE_PAIRS[self.training.mode]))
+            raise ValueError(
+                f"training.mode={self.training.mode} does not go with hw.mode={self.hw.mode}; set hw.mode to {allowed}"
+            )
+        if self.hw.use_hw_loss and self.hw.mode == "none":
+            raise ValueError("hw.use_hw_loss=true needs a hardware model, but hw.mode=none; change either")
+        if self.training.use_audio != self.data.use_audio:
+            raise ValueError(
+                f"training.use_audio={self.training.use_audio} but data.use_audio={self.data.use_audio}; make them equal"
+            )
+        if self.data.image_size % self.model.patch_size:
+            raise ValueError(
+                f"data.image_size={self.data.image_size} is not a multiple of model.patch_size={self.model.patch_size}"
+            )
+        return self
+
+
+class DemoConfig(Section):
+    """The generated UCF101-format data set (docs/data.md)."""
+
+    classes: Annotated[int, Field(ge=2, le=6)] = Field(6, description="action classes: 3 motions x 2 hues")
+    groups: Positive = Field(19, description="groups (gXX) per class; a group shares its background per class")
+    clips_per_group: Positive = Field(3, description="clips of a class in one group")
+    test_groups: Positive = Field(6, description="the lowest groups, listed for test")
+    seed: int = Field(0, ge=0, description="seed of the generated world")
+    with_bad: bool = Field(False, description="add damaged files: zero bytes, truncated, sound only")
+
+    @model_validator(mode="after")
+    def _check(self) -> DemoConfig:
+        if self.test_groups >= self.groups:
+            raise ValueError(f"demo.test_groups={self.test_groups} leaves no training group of demo.groups={self.groups}")
+        return self
+
+
+class PresetConfig(Section):
+    """A preset file: what the workflow needs, and the defaults of every run made under it."""
+
+    description: str = Field(description="one line for --help and the report")
+    data_source: Literal["demo", "folder"] = Field(description="generate clips, or read data.raw_video_root")
+    seeds: list[int] = Field([0], min_length=1, description="seeds of every experiment")
+    shards: Positive = Field(2, description="jobs that share the data stages")
+    demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
+    run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")

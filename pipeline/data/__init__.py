@@ -1,0 +1,1 @@
+"""From raw video and sound to windows a model can read."""

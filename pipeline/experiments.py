@@ -1,0 +1,117 @@
+"""The catalogue of experiments (`configs/experiments.yaml`): ID, phase, purpose, script, config, overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .config.loading import CONFIGS, PROJECT_ROOT, Layer, fingerprint, load_preset, load_yaml, resolve_run, suggestion, validate
+from .config.sections import RunConfig, Section
+from .errors import ConfigError
+
+
+class Experiment(Section):
+    """One catalogue entry; `title` and `purpose` default to those of its config file."""
+
+    phase: str
+    script: str
+    config: str
+    title: str = ""
+    purpose: str = ""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    init_from: str | None = None
+    needs: Literal["any", "demo"] = "any"
+    variant: Literal["full", "background"] = "full"
+
+
+class Catalogue(Section):
+    """All experiments, in the order of the file, and the phases that group them."""
+
+    phases: dict[str, str]
+    experiments: dict[str, Experiment]
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """Read and check the catalogue.
+
+    Raises:
+        ConfigError: an unknown key, phase, config file or `init_from`.
+    """
+    path = CONFIGS / "experiments.yaml"
+    catalogue = validate(Catalogue, [Layer("configs/experiments.yaml", load_yaml(path))])
+    experiments = {}
+    for name, entry in catalogue.experiments.items():
+        if entry.phase not in catalogue.phases:
+            raise ConfigError(f"configs/experiments.yaml: {name}: unknown phase '{entry.phase}'{suggestion(entry.phase, catalogue.phases)}")
+        if entry.init_from is not None and entry.init_from not in catalogue.experiments:
+            raise ConfigError(
+                f"configs/experiments.yaml: {name}: init_from '{entry.init_from}' is not in the catalogue"
+                f"{suggestion(entry.init_from, catalogue.experiments)}"
+            )
+        documentation = load_yaml(PROJECT_ROOT / entry.config)
+        defaults = {key: entry.model_dump()[key] or documentation.get(key, "") for key in ("title", "purpose")}
+        experiments[name] = entry.model_copy(update=defaults)
+    return catalogue.model_copy(update={"experiments": experiments})
+
+
+def find_experiment(name: str) -> Experiment:
+    """The entry called `name`.
+
+    Raises:
+        ConfigError: there is none; the message suggests the closest.
+    """
+    experiments = load_catalogue().experiments
+    if name not in experiments:
+        raise ConfigError(f"--experiment {name}: not in configs/experiments.yaml{suggestion(name, experiments)}")
+    return experiments[name]
+
+
+def available(preset_name: str) -> dict[str, Experiment]:
+    """The experiments that can be made under a preset: those that need generated data need a demo preset."""
+    source = load_preset(preset_name).data_source
+    experiments = load_catalogue().experiments
+    return {name: entry for name, entry in experiments.items() if entry.needs == "any" or source == "demo"}
+
+
+def data_root(preset_name: str, variant: str = "full") -> str:
+    """The data folder of a preset; variant `background` is the same generated world without its target."""
+    root = resolve_run(preset_name).data.root
+    return root if variant == "full" else f"{root}_{variant}"
+
+
+def resolve_experiment(
+    name: str, preset_name: str, seed: int, assignments: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """The validated configuration of one catalogue entry under a preset."""
+    entry = find_experiment(name)
+    overrides = dict(entry.overrides)
+    if entry.variant != "full":
+        overrides["data.root"] = data_root(preset_name, entry.variant)
+    return resolve_run(
+        preset_name,
+        PROJECT_ROOT / entry.config,
+        overrides,
+        assignments,
+        experiment=name,
+        seed=seed,
+        init_from=entry.init_from,
+    )
+
+
+def name_of(config_path: Path | str, assignments: Mapping[str, Any]) -> str:
+    """The experiment a bare `--cfg` stands for.
+
+    The catalogue entry with that config and no overrides, unless `--set` changes something;
+    else `adhoc/<stem>-<hash8>` of the file's content and the assignments.
+    """
+    path = Path(config_path).resolve()
+    if not assignments:
+        for name, entry in load_catalogue().experiments.items():
+            if (PROJECT_ROOT / entry.config).resolve() == path and not entry.overrides and entry.init_from is None:
+                return name
+    return f"adhoc/{path.stem}-{fingerprint([load_yaml(path), dict(assignments)])}"

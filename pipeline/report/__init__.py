@@ -1,0 +1,1 @@
+"""Tables, figures and the page a reader sees; imports none of the training code."""

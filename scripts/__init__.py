@@ -1,0 +1,1 @@
+"""Command-line entries: arguments in, one call to the package, nothing else."""
