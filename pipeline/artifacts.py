@@ -128,7 +128,9 @@ def read_parquet(source: Path | str, columns: tuple[str, ...] = ()) -> pd.DataFr
         raise DataError(f"{path}: not a readable Parquet table ({error})") from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise DataError(f"{path}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        raise DataError(
+            f"{path}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
+        )
     return table
 
 

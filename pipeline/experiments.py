@@ -9,7 +9,17 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .config.loading import CONFIGS, PROJECT_ROOT, Layer, fingerprint, load_preset, load_yaml, resolve_run, suggestion, validate
+from .config.loading import (
+    CONFIGS,
+    PROJECT_ROOT,
+    Layer,
+    fingerprint,
+    load_preset,
+    load_yaml,
+    resolve_run,
+    suggestion,
+    validate,
+)
 from .config.sections import RunConfig, Section
 from .errors import ConfigError
 
@@ -47,7 +57,9 @@ def load_catalogue() -> Catalogue:
     experiments = {}
     for name, entry in catalogue.experiments.items():
         if entry.phase not in catalogue.phases:
-            raise ConfigError(f"configs/experiments.yaml: {name}: unknown phase '{entry.phase}'{suggestion(entry.phase, catalogue.phases)}")
+            raise ConfigError(
+                f"configs/experiments.yaml: {name}: unknown phase '{entry.phase}'{suggestion(entry.phase, catalogue.phases)}"
+            )
         if entry.init_from is not None and entry.init_from not in catalogue.experiments:
             raise ConfigError(
                 f"configs/experiments.yaml: {name}: init_from '{entry.init_from}' is not in the catalogue"

@@ -1,7 +1,17 @@
-"""Typed configuration: sections, loading, and the command-line flags every script shares."""
+"""Typed configuration: the sections and how they are loaded, merged and checked."""
 
 from .loading import ConfigError, load_preset, load_resolved, resolve_run
-from .sections import AudioConfig, DataConfig, DemoConfig, HwConfig, ModelConfig, PresetConfig, RunConfig, TrainingConfig
+from .sections import (
+    AudioConfig,
+    DataConfig,
+    DemoConfig,
+    HwConfig,
+    ModelConfig,
+    PreprocessAudioConfig,
+    PresetConfig,
+    RunConfig,
+    TrainingConfig,
+)
 
 __all__ = [
     "AudioConfig",
@@ -10,6 +20,7 @@ __all__ = [
     "DemoConfig",
     "HwConfig",
     "ModelConfig",
+    "PreprocessAudioConfig",
     "PresetConfig",
     "RunConfig",
     "TrainingConfig",

@@ -64,7 +64,8 @@ def _nearby(path: Path) -> str:
 
 def suggestion(word: str, candidates: Iterable[str]) -> str:
     """`; did you mean 'x'?` if a candidate is close to `word`, else an empty string."""
-    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
+    names = list(candidates)
+    close = [name for name in names if name.startswith(word)] or difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

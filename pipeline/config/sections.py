@@ -57,15 +57,21 @@ class DataConfig(Section):
     val_groups: int = Field(2, ge=0, description="groups (gXX) per class carved out of train for validation")
     max_missing_share: Share = Field(0.0, description="share of listed videos that may be absent before it is an error")
     use_audio: bool = Field(False, description="read audio features and use the audio-video model")
-    audio: Literal["own", "shuffled"] = Field("own", description="`shuffled` gives each video another one's sound (control)")
+    audio: Literal["own", "shuffled"] = Field(
+        "own", description="`shuffled` gives each video another one's sound (control)"
+    )
     labels: Literal["true", "scrambled"] = Field("true", description="`scrambled` permutes training labels (control)")
     input: Literal["raw", "minus_clip_mean"] = Field(
         "raw", description="pixels as they are, or minus the mean over the clip's frames"
     )
     clip_lens: list[Positive] = Field([8, 16], min_length=1, description="frames a window covers, one entry per scale")
     num_frames: Positive = Field(8, description="frames T sampled from a window")
-    train_stride_ratio: Annotated[float, Field(gt=0.0)] = Field(0.5, description="window stride over its length, training")
-    eval_stride_ratio: Annotated[float, Field(gt=0.0)] = Field(0.5, description="window stride over its length, evaluation")
+    train_stride_ratio: Annotated[float, Field(gt=0.0)] = Field(
+        0.5, description="window stride over its length, training"
+    )
+    eval_stride_ratio: Annotated[float, Field(gt=0.0)] = Field(
+        0.5, description="window stride over its length, evaluation"
+    )
     clip_jitter: bool = Field(True, description="shift each training window by a random offset below its stride")
     windows_per_video: Positive | None = Field(
         None, description="training windows drawn per video and epoch; null takes all of them"
@@ -124,7 +130,9 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.05, description="decoupled weight decay")
     warmup_steps: int = Field(25, ge=0, description="steps of linear warm-up")
     final_lr_ratio: Share = Field(0.02, description="learning rate at the end of the cosine over its peak")
-    grad_clip: Annotated[float, Field(gt=0.0)] = Field(1.0, description="largest gradient norm per separately trained net")
+    grad_clip: Annotated[float, Field(gt=0.0)] = Field(
+        1.0, description="largest gradient norm per separately trained net"
+    )
     label_smoothing: Share = Field(0.05, description="label smoothing of the cross-entropy")
     eval_every_epochs: Positive = Field(5, description="epochs between validations; the last epoch is always validated")
     early_stop_patience: int = Field(
@@ -206,7 +214,9 @@ class DemoConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> DemoConfig:
         if self.test_groups >= self.groups:
-            raise ValueError(f"demo.test_groups={self.test_groups} leaves no training group of demo.groups={self.groups}")
+            raise ValueError(
+                f"demo.test_groups={self.test_groups} leaves no training group of demo.groups={self.groups}"
+            )
         return self
 
 
@@ -219,3 +229,19 @@ class PresetConfig(Section):
     shards: Positive = Field(2, description="jobs that share the data stages")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
+
+
+class PreprocessAudioData(AudioConfig):
+    """The `data:` section of `configs/preprocess_ucf101_audio.yaml` (spec §4.1)."""
+
+    raw_video_root: str = Field(description="folder of Class/*.avi")
+    frames_root: str = Field(
+        "data/ucf101/frames", description="JPEG tree; its frame counts give the length of the features"
+    )
+    audio_root: str = Field("data/ucf101/audio", description="folder the features are written to")
+
+
+class PreprocessAudioConfig(Section):
+    """The whole of `configs/preprocess_ucf101_audio.yaml`."""
+
+    data: PreprocessAudioData

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import InputError
-from ..experiments import name_of, resolve_experiment
-from .loading import load_resolved, load_yaml, parse_assignment, resolve_run
-from .sections import RunConfig
+from .errors import InputError
+from .experiments import name_of, resolve_experiment
+from .config.loading import load_resolved, load_yaml, parse_assignment, resolve_run
+from .config.sections import RunConfig
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:
@@ -53,7 +53,9 @@ def _resolve(arguments: argparse.Namespace, assignments: dict) -> RunConfig:
         raise InputError("give --cfg FILE (e.g. configs/ast2_ucf101_dense.yaml) or --experiment ID")
     if "experiment" in load_yaml(arguments.cfg):
         if arguments.preset is not None or arguments.seed is not None or assignments:
-            raise InputError(f"{arguments.cfg}: is a resolved config; --preset, --seed, --set and --device would contradict it")
+            raise InputError(
+                f"{arguments.cfg}: is a resolved config; --preset, --seed, --set and --device would contradict it"
+            )
         return load_resolved(arguments.cfg)
     name = name_of(arguments.cfg, assignments)
     if name.startswith("adhoc/"):
