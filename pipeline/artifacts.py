@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,13 @@ def read_parquet(source: Path | str, columns: tuple[str, ...] = ()) -> pd.DataFr
             f"{path}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
         )
     return table
+
+
+def join_parquet(target: Path | str, sources: Sequence[Path | str]) -> None:
+    """Write the rows of several tables as one, in the given order."""
+    import pandas as pd
+
+    write_parquet(target, pd.concat([read_parquet(source) for source in sources], ignore_index=True))
 
 
 def write_npy(target: Path | str, array: np.ndarray) -> None:

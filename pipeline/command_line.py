@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import InputError
-from .experiments import name_of, resolve_experiment
 from .config.loading import load_resolved, load_yaml, parse_assignment, resolve_run
 from .config.sections import RunConfig
+from .errors import InputError
+from .experiments import name_of, resolve_experiment
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:

@@ -58,7 +58,8 @@ def load_catalogue() -> Catalogue:
     for name, entry in catalogue.experiments.items():
         if entry.phase not in catalogue.phases:
             raise ConfigError(
-                f"configs/experiments.yaml: {name}: unknown phase '{entry.phase}'{suggestion(entry.phase, catalogue.phases)}"
+                f"configs/experiments.yaml: {name}: unknown phase '{entry.phase}'"
+                f"{suggestion(entry.phase, catalogue.phases)}"
             )
         if entry.init_from is not None and entry.init_from not in catalogue.experiments:
             raise ConfigError(
@@ -83,11 +84,18 @@ def find_experiment(name: str) -> Experiment:
     return experiments[name]
 
 
-def available(preset_name: str) -> dict[str, Experiment]:
-    """The experiments that can be made under a preset: those that need generated data need a demo preset."""
-    source = load_preset(preset_name).data_source
-    experiments = load_catalogue().experiments
-    return {name: entry for name, entry in experiments.items() if entry.needs == "any" or source == "demo"}
+def available(preset_name: str, *, with_sound: bool = True) -> dict[str, Experiment]:
+    """The experiments that can be made under a preset.
+
+    Those that need a generated world need a demo preset, and without sound the audio-video ones drop out.
+    """
+    generated = load_preset(preset_name).data_source == "demo"
+    return {
+        name: entry
+        for name, entry in load_catalogue().experiments.items()
+        if (generated or entry.needs == "any")
+        and (with_sound or not resolve_experiment(name, preset_name, 0).data.use_audio)
+    }
 
 
 def data_root(preset_name: str, variant: str = "full") -> str:

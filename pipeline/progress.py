@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from .artifacts import write_text
 
@@ -68,7 +68,7 @@ def read_progress(root: Path | str) -> dict[Path, Progress]:
     return found
 
 
-def print_news(root: Path | str, stream: TextIO, seen: dict[Path, float]) -> None:
+def print_news(root: Path | str, stream: IO[str], seen: dict[Path, float]) -> None:
     """Print one line for each progress file that changed since `seen`, which is updated."""
     for path, progress in read_progress(root).items():
         if progress.updated > seen.get(path, 0.0):
@@ -76,7 +76,7 @@ def print_news(root: Path | str, stream: TextIO, seen: dict[Path, float]) -> Non
             print(f"  {progress.line()}", file=stream, flush=True)
 
 
-def watch_in_background(root: Path | str, stream: TextIO) -> Callable[[], None]:
+def watch_in_background(root: Path | str, stream: IO[str]) -> Callable[[], None]:
     """Print news from all runs under `root` from a daemon thread; return the function that stops it.
 
     On a terminal news appear within a second; elsewhere (a log file) every 30 s.

@@ -141,7 +141,7 @@ class TrainingConfig(Section):
     threads: Positive = Field(1, description="CPU threads of one training process")
     devices: Positive = Field(1, description="processes (CPU) or GPUs that share each batch")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="accelerator")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="Lightning Fabric precision")
+    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric precision")
 
 
 class HwConfig(Section):
@@ -192,7 +192,8 @@ class RunConfig(Section):
             raise ValueError("hw.use_hw_loss=true needs a hardware model, but hw.mode=none; change either")
         if self.training.use_audio != self.data.use_audio:
             raise ValueError(
-                f"training.use_audio={self.training.use_audio} but data.use_audio={self.data.use_audio}; make them equal"
+                f"training.use_audio={self.training.use_audio} contradicts data.use_audio={self.data.use_audio}; "
+                "make them equal"
             )
         if self.data.image_size % self.model.patch_size:
             raise ValueError(
@@ -218,6 +219,15 @@ class DemoConfig(Section):
                 f"demo.test_groups={self.test_groups} leaves no training group of demo.groups={self.groups}"
             )
         return self
+
+
+class WorkflowConfig(Section):
+    """`configs/workflow.yaml` and `snakemake --config key=value`: what to make, and from what."""
+
+    preset: str = Field("demo", description="a file of configs/presets")
+    raw_video_root: str | None = Field(None, description="folder of Class/*.avi, for presets that read your videos")
+    splits_root: str | None = Field(None, description="folder of classInd.txt, trainlist01.txt and testlist01.txt")
+    shards: Positive | None = Field(None, description="jobs that share the data stages; null takes the preset's")
 
 
 class PresetConfig(Section):

@@ -1,0 +1,48 @@
+# Table of contents. `snakemake --cores all` makes everything below from generated clips with sound;
+# `snakemake --cores all EXP-P1V-1-dense-multiscale` makes one experiment and what it needs.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: workflow.source_path("configs/workflow.yaml")
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=RESULTS,
+    data=DATA_ROOT,
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/data.smk"
+include: "rules/phase1.smk"
+include: "rules/report.smk"
+include: "rules/targets.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        joined_metrics(EXPERIMENTS),
+        rules.make_report.output.page,
+
+
+onstart:
+    print(
+        f"preset {SETTINGS.preset}: {len(EXPERIMENTS)} experiments, data {DATA_ROOT}",
+        file=sys.stderr,
+    )
+    watch_in_background(RESULTS, sys.stderr)
+
+
+onsuccess:
+    print(f"done; open {RESULTS}/report/index.html", file=sys.stderr)
+
+
+onerror:
+    print(failure_summary(log), file=sys.stderr)

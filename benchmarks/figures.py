@@ -1,0 +1,80 @@
+"""What every benchmark shares: a figure with its bar, the printed table, and fair timing."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.artifacts import write_json
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value and the bar it must reach; `better` is `lower` or `higher`."""
+
+    figure: str
+    value: float
+    unit: str
+    bar: float
+    better: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the bar is reached."""
+        return self.value <= self.bar if self.better == "lower" else self.value >= self.bar
+
+    def row(self) -> dict[str, str | float | bool]:
+        """The figure as it is written to JSON."""
+        return {
+            "figure": self.figure,
+            "value": self.value,
+            "unit": self.unit,
+            "bar": self.bar,
+            "better": self.better,
+            "ok": self.ok,
+        }
+
+
+def machine_line() -> str:
+    """What machine the figures were taken on, without anything that identifies it."""
+    memory_gb = psutil.virtual_memory().total / 2**30
+    return f"{platform.machine()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB, Python {platform.python_version()}"
+
+
+def report(figures: list[Figure], json_path: Path | None) -> None:
+    """Print the table and, if a path is given, write it as JSON."""
+    print(machine_line())
+    width = max(len(figure.figure) for figure in figures)
+    for figure in figures:
+        sign = "<=" if figure.better == "lower" else ">="
+        verdict = "ok" if figure.ok else "MISSED"
+        print(f"{figure.figure:<{width}}  {figure.value:>10.4g} {figure.unit:<10} bar {sign} {figure.bar:<8.4g} {verdict}")
+    if json_path is not None:
+        write_json(json_path, [figure.row() for figure in figures])
+
+
+def interleaved_median_s(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall seconds of each function, called in turn so that a noisy machine disturbs all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def parse_json_flag(description: str) -> argparse.Namespace:
+    """Parse the one flag every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    return parser.parse_args()

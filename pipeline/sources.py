@@ -1,0 +1,95 @@
+"""Which source files a module depends on, read from its imports without running them.
+
+Snakemake cannot see into `python -m ...`; a rule that names these files as inputs reruns exactly when
+the code it runs was edited.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "pipeline"
+
+
+def sources(module: str) -> list[str]:
+    """The files of `module` and of everything it imports from this package, directly or not.
+
+    Imports under `if TYPE_CHECKING:` do not run and do not count.
+
+    Args:
+        module: a dotted name inside the package, e.g. `pipeline.data.audio`.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    if _file_of(module) is None:
+        raise ModuleNotFoundError(f"{module}: no such module under {ROOT}")
+    return sorted(str(path) for path in _closure(module))
+
+
+def sources_digest(module: str) -> str:
+    """One hash over the content of `sources(module)`."""
+    digest = hashlib.sha256()
+    for name in sources(module):
+        digest.update(Path(name).read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _closure(module: str) -> frozenset[Path]:
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        file = _file_of(name)
+        if name in seen or file is None:
+            continue
+        seen.add(name)
+        waiting += [*_parents(name), *_imports(name, file)]
+    return frozenset(path for path in map(_file_of, seen) if path is not None)
+
+
+def _file_of(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _imports(module: str, file: Path) -> Iterator[str]:
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in _executed_nodes(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            if base.split(".")[0] == PACKAGE:
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _executed_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from _executed_nodes(node)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, node.module] if node.module else base)

@@ -1,0 +1,103 @@
+"""Metric names with their units, and how predictions become metrics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+
+class Metric(StrEnum):
+    """Every metric name that may stand in a `metrics.parquet` or `cost.parquet`."""
+
+    CLIP_TOP1 = "clip_top1"
+    CLIP_TOP5 = "clip_top5"
+    VIDEO_TOP1 = "video_top1"
+    VIDEO_TOP5 = "video_top5"
+    VIDEO_NLL = "video_nll"
+    VIDEO_TOP1_WITH_AUDIO = "video_top1_with_audio"
+    VIDEO_TOP1_WITHOUT_AUDIO = "video_top1_without_audio"
+    AUDIO_WEIGHT = "audio_weight"
+    TRAIN_LOSS = "train_loss"
+    LEARNING_RATE = "learning_rate"
+    PARAMETERS = "parameters"
+    MACS_PER_CLIP = "macs_per_clip"
+    TRAIN_THROUGHPUT = "train_throughput"
+    EVAL_THROUGHPUT = "eval_throughput"
+    TRAIN_TIME = "train_time"
+    PEAK_MEMORY = "peak_memory"
+
+
+UNITS = {
+    Metric.CLIP_TOP1: "share",
+    Metric.CLIP_TOP5: "share",
+    Metric.VIDEO_TOP1: "share",
+    Metric.VIDEO_TOP5: "share",
+    Metric.VIDEO_NLL: "nat",
+    Metric.VIDEO_TOP1_WITH_AUDIO: "share",
+    Metric.VIDEO_TOP1_WITHOUT_AUDIO: "share",
+    Metric.AUDIO_WEIGHT: "1",
+    Metric.TRAIN_LOSS: "nat",
+    Metric.LEARNING_RATE: "1",
+    Metric.PARAMETERS: "count",
+    Metric.MACS_PER_CLIP: "count",
+    Metric.TRAIN_THROUGHPUT: "clips/s",
+    Metric.EVAL_THROUGHPUT: "clips/s",
+    Metric.TRAIN_TIME: "s",
+    Metric.PEAK_MEMORY: "MB",
+}
+
+TINY_PROBABILITY = 1e-12
+
+
+def top_k_share(probabilities: Float[np.ndarray, "N C"], labels: Int[np.ndarray, " N"], k: int) -> float:
+    """Share of rows whose label is among the k most probable classes; ties go to the lower class."""
+    ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float((ranked == labels[:, None]).any(axis=1).mean())
+
+
+def mean_over_windows(
+    probabilities: Float[np.ndarray, "W C"], video_of_window: Int[np.ndarray, " W"], videos: int
+) -> Float[np.ndarray, "V C"]:
+    """Mean class probabilities of each video over all its windows, in float64."""
+    total = np.zeros((videos, probabilities.shape[1]))
+    np.add.at(total, video_of_window, probabilities.astype(np.float64))
+    count = np.bincount(video_of_window, minlength=videos)
+    return total / count[:, None]
+
+
+def negative_log_likelihood(probabilities: Float[np.ndarray, "N C"], labels: Int[np.ndarray, " N"]) -> float:
+    """Mean -log p(label), in nat."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, TINY_PROBABILITY)).mean())
+
+
+def video_metrics(
+    probabilities: Float[np.ndarray, "V C"], labels: Int[np.ndarray, " V"], has_audio: Bool[np.ndarray, " V"] | None
+) -> dict[Metric, float]:
+    """Video-level metrics; with `has_audio`, accuracy is also given with and without a sound track."""
+    metrics = {
+        Metric.VIDEO_TOP1: top_k_share(probabilities, labels, 1),
+        Metric.VIDEO_TOP5: top_k_share(probabilities, labels, 5),
+        Metric.VIDEO_NLL: negative_log_likelihood(probabilities, labels),
+    }
+    if has_audio is not None:
+        for name, chosen in (
+            (Metric.VIDEO_TOP1_WITH_AUDIO, has_audio),
+            (Metric.VIDEO_TOP1_WITHOUT_AUDIO, ~has_audio),
+        ):
+            if chosen.any():
+                metrics[name] = top_k_share(probabilities[chosen], labels[chosen], 1)
+    return metrics
+
+
+def long_table(experiment: str, seed: int, values: dict[str, dict[Metric, float]]) -> pd.DataFrame:
+    """Metrics by split as the long table every experiment writes."""
+    rows = [
+        (experiment, seed, split, str(metric), float(value), UNITS[metric])
+        for split, metrics in values.items()
+        for metric, value in metrics.items()
+    ]
+    return pd.DataFrame(rows, columns=["experiment", "seed", "split", "metric", "value", "unit"])

@@ -1,0 +1,296 @@
+"""Training on one device (or one per process with DDP): spec §13.1.
+
+    L = sum over separately trained nets of cross-entropy(logits, label)
+
+A run is a function of its resolved configuration, its data and its code: every random choice comes from
+(seed, epoch, index), so a run that was killed and resumed ends with the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import pandas as pd
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float, Int
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ..artifacts import write_bytes, write_parquet
+from ..config import RunConfig, TrainingConfig
+from ..data.ucf101 import UCF101Dataset, make_loader
+from ..errors import ConfigError, DataError
+from ..hw_proxy.flops_estimator import total_macs
+from ..models.build import build_model
+from ..progress import Progress, progress_writer
+from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_checkpoint
+from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits
+from .metrics import Metric, long_table
+from .schedule import learning_rate_factor
+
+MODULE = "pipeline.trainer.trainer_single_device"
+HISTORY_COLUMNS = ["epoch", "step", "split", "metric", "value"]
+
+
+@dataclass
+class TrainingState:
+    """What changes while a run trains, apart from weights and optimiser."""
+
+    epoch: int = 0
+    step: int = 0
+    train_seconds: float = 0.0
+    clips_seen: int = 0
+    history: list[tuple[int, int, str, str, float]] = field(default_factory=list)
+    best_loss: float = float("inf")
+    best_weights: dict[str, Tensor] | None = None
+    validations_since_best: int = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three data sets of a run."""
+
+    train: UCF101Dataset
+    val: UCF101Dataset
+    test: UCF101Dataset
+
+
+@dataclass(frozen=True)
+class Run:
+    """The fixed parts of one run; `network` is the plain module inside Fabric's wrapper `model`."""
+
+    cfg: RunConfig
+    fabric: lightning_fabric.Fabric
+    model: nn.Module
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    splits: Splits
+    out: Path
+    fingerprint: str
+
+
+def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None) -> None:
+    """Train, validate and test one run; write its folder `out` (DESIGN §3, Targets).
+
+    Args:
+        cfg: the resolved configuration.
+        out: the run folder.
+        init_from: weights to start from (safetensors of a model of the same shape).
+
+    Raises:
+        ConfigError: early stopping without a validation split, or no epochs without start weights.
+        DataError: data or start weights are missing or do not fit.
+    """
+    if cfg.training.num_epochs == 0 and init_from is None:
+        raise ConfigError("training.num_epochs=0 evaluates given weights, but there are none; set init_from")
+    run = _set_up(cfg, out, init_from)
+    _describe(run)
+    state = _resume(run)
+    _train(run, state)
+    if run.fabric.is_global_zero:
+        _finish(run, state)
+    run.fabric.barrier()
+
+
+def _set_up(cfg: RunConfig, out: Path, init_from: Path | None) -> Run:
+    torch.set_num_threads(cfg.training.threads)
+    fabric = lightning_fabric.Fabric(
+        accelerator=cfg.training.device, devices=cfg.training.devices, precision=cfg.training.precision
+    )
+    fabric.launch()
+    splits = Splits(*(UCF101Dataset(cfg, split) for split in ("train", "val", "test")))
+    if cfg.training.early_stop_patience and not len(splits.val):
+        raise ConfigError("training.early_stop_patience needs a validation split; set data.val_groups above 0")
+    statistics = splits.train.audio_statistics() if cfg.data.use_audio else None
+    network = build_model(cfg, splits.train.num_classes, statistics)
+    if init_from is not None:
+        _load_start(network, init_from)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=cfg.training.lr, weight_decay=cfg.training.weight_decay)
+    model, optimizer = fabric.setup(network, optimizer)
+    inputs = [Path(cfg.data.root) / "manifest.parquet", *([init_from] if init_from else [])]
+    return Run(cfg, fabric, model, network, optimizer, splits, out, run_fingerprint(cfg, MODULE, inputs))
+
+
+def task_loss(
+    branch_logits: list[tuple[Float[Tensor, "B C"], Float[Tensor, " B"]]],
+    labels: Int[Tensor, " B"],
+    label_smoothing: float,
+) -> Float[Tensor, ""]:
+    """Sum over nets of the mean cross-entropy over the samples that count for that net, in nat."""
+    total = branch_logits[0][0].new_zeros(())
+    for logits, weight in branch_logits:
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+        total = total + (losses * weight).sum() / weight.sum().clamp_min(1.0)
+    return total
+
+
+def _describe(run: Run) -> None:
+    if not run.fabric.is_global_zero:
+        return
+    cfg = run.cfg
+    counts = ", ".join(f"{name} {len(getattr(run.splits, name).videos)}" for name in ("train", "val", "test"))
+    print(f"{cfg.experiment} seed {cfg.seed}: videos {counts}; input {cfg.data.input}; {run.fabric.device}", flush=True)
+    if cfg.data.splits == "by_time":
+        print("splits by_time: the same videos are in train, val and test, cut in time; no claim of generalisation")
+
+
+def _load_start(network: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: start weights are missing; make the experiment they come from first")
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise DataError(f"{path}: start weights do not fit this model: {error}") from error
+
+
+def _resume(run: Run) -> TrainingState:
+    saved = open_checkpoint(run.out / "checkpoint", run.fingerprint)
+    if saved is None:
+        return TrainingState()
+    run.network.load_state_dict(saved["network"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    state = TrainingState(**saved["state"])
+    print(f"resumed after epoch {state.epoch}", flush=True)
+    return state
+
+
+def _train(run: Run, state: TrainingState) -> None:
+    training = run.cfg.training
+    write_progress = progress_writer(run.out / "progress.json")
+    began = time.perf_counter()
+    first_epoch = state.epoch
+    while state.epoch < training.num_epochs and not _stopped_early(training, state):
+        _train_epoch(run, state)
+        state.epoch += 1
+        due = state.epoch == training.num_epochs or state.epoch % training.eval_every_epochs == 0
+        if due and len(run.splits.val):
+            _validate(run, state)
+        if run.fabric.is_global_zero:
+            _save(run, state)
+            eta_s = (time.perf_counter() - began) / (state.epoch - first_epoch) * (training.num_epochs - state.epoch)
+            metric, value = state.history[-1][3:]
+            write_progress(
+                Progress(run.cfg.experiment, "train", state.epoch, training.num_epochs, metric, value, round(eta_s, 1))
+            )
+            print(_epoch_line(state, training.num_epochs), flush=True)
+    if training.early_stop_patience and state.best_weights is not None:
+        print(f"weights of the best validation, nll {state.best_loss:.4g}", flush=True)
+        run.network.load_state_dict(state.best_weights)
+
+
+def _stopped_early(training: TrainingConfig, state: TrainingState) -> bool:
+    return 0 < training.early_stop_patience <= state.validations_since_best
+
+
+def _train_epoch(run: Run, state: TrainingState) -> None:
+    cfg, fabric, training = run.cfg, run.fabric, run.cfg.training
+    # Dropout and modality drop use torch's global generator: seeding it per epoch makes a resumed run equal.
+    torch.manual_seed(hash((cfg.seed, state.epoch, fabric.global_rank)) % 2**63)
+    run.model.train()
+    loader = make_loader(run.splits.train, state.epoch, fabric.global_rank, fabric.world_size)
+    total_steps = len(loader) * training.num_epochs
+    losses: list[float] = []
+    start = time.perf_counter()
+    for batch in loader:
+        factor = learning_rate_factor(state.step, total_steps, training.warmup_steps, training.final_lr_ratio)
+        losses.append(_train_step(run, batch, training.lr * factor))
+        state.step += 1
+        state.clips_seen += len(batch["label"])
+    state.train_seconds += time.perf_counter() - start
+    mean_loss = float(fabric.all_reduce(torch.tensor(losses).mean(), reduce_op="mean"))
+    state.history += [
+        (state.epoch + 1, state.step, "train", str(Metric.TRAIN_LOSS), mean_loss),
+        (state.epoch + 1, state.step, "train", str(Metric.LEARNING_RATE), training.lr * factor),
+    ]
+
+
+def _train_step(run: Run, batch: dict[str, Any], lr: float) -> float:
+    training, device = run.cfg.training, run.fabric.device
+    for group in run.optimizer.param_groups:
+        group["lr"] = lr
+    _, info = forward_batch(run.model, batch, device)
+    loss = task_loss(info["branch_logits"], batch["label"].to(device), training.label_smoothing)
+    run.optimizer.zero_grad(set_to_none=True)
+    run.fabric.backward(loss)
+    for branch in run.network.branches():
+        nn.utils.clip_grad_norm_(branch.parameters(), training.grad_clip)
+    run.optimizer.step()
+    return loss.detach().item()
+
+
+def _validate(run: Run, state: TrainingState) -> None:
+    metrics, _ = evaluate(run.splits.val, window_logits(run.network, run.splits.val, run.fabric.device))
+    for metric in (Metric.CLIP_TOP1, Metric.VIDEO_NLL, Metric.VIDEO_TOP1):
+        state.history.append((state.epoch, state.step, "val", str(metric), metrics[metric]))
+    if not run.cfg.training.early_stop_patience:
+        return
+    state.validations_since_best += 1
+    if metrics[Metric.VIDEO_NLL] < state.best_loss:
+        state.best_loss = metrics[Metric.VIDEO_NLL]
+        state.best_weights = {name: value.detach().cpu().clone() for name, value in run.network.state_dict().items()}
+        state.validations_since_best = 0
+
+
+def _save(run: Run, state: TrainingState) -> None:
+    saved: dict[str, Any] = {
+        "fingerprint": run.fingerprint,
+        "network": run.network.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "state": vars(state),
+    }
+    save_checkpoint(run.out / "checkpoint", saved)
+
+
+def _epoch_line(state: TrainingState, epochs: int) -> str:
+    latest = {f"{split} {metric}": value for epoch, _, split, metric, value in state.history if epoch == state.epoch}
+    return f"epoch {state.epoch}/{epochs}  " + "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
+
+
+def _finish(run: Run, state: TrainingState) -> None:
+    """Choose the sound's weight on val, test once, and write every artefact of the run."""
+    cfg, network, out = run.cfg, run.network, run.out
+    values: dict[str, dict[Metric, float]] = {}
+    predictions = []
+    began = time.perf_counter()
+    for name, dataset in (("val", run.splits.val), ("test", run.splits.test)):
+        if not len(dataset):
+            continue
+        windows = window_logits(network, dataset, run.fabric.device)
+        if name == "val" and len(windows.branches) == 2 and cfg.training.num_epochs:
+            network.audio_weight.fill_(choose_audio_weight(dataset, windows))
+            windows = window_logits(network, dataset, run.fabric.device)
+        values[name], table = evaluate(dataset, windows)
+        predictions.append(table.assign(split=name))
+    eval_seconds = time.perf_counter() - began
+    if cfg.data.use_audio and cfg.model.fusion == "late":
+        values["test"][Metric.AUDIO_WEIGHT] = float(network.audio_weight)
+    write_bytes(out / "model.safetensors", save({k: v.contiguous() for k, v in network.state_dict().items()}))
+    write_parquet(out / "history.parquet", pd.DataFrame(state.history, columns=HISTORY_COLUMNS))
+    write_parquet(out / "predictions.parquet", pd.concat(predictions, ignore_index=True))
+    write_parquet(out / "cost.parquet", long_table(cfg.experiment, cfg.seed, {"all": _cost(run, state, eval_seconds)}))
+    metrics = long_table(cfg.experiment, cfg.seed, values)
+    write_parquet(out / "metrics.parquet", metrics)
+    mark_finished(out / "checkpoint")
+    for row in metrics[metrics["metric"] == Metric.VIDEO_TOP1].itertuples():
+        print(f"{row.split} {row.metric} {row.value:.3f}", flush=True)
+
+
+def _cost(run: Run, state: TrainingState, eval_seconds: float) -> dict[Metric, float]:
+    """What the run cost; kept apart from its metrics because clocks differ between equal runs."""
+    clips_evaluated = len(run.splits.val) + len(run.splits.test)
+    cost = {
+        Metric.PARAMETERS: float(sum(parameter.numel() for parameter in run.network.parameters())),
+        Metric.MACS_PER_CLIP: float(total_macs(run.network)),
+        Metric.EVAL_THROUGHPUT: clips_evaluated / eval_seconds,
+        Metric.TRAIN_TIME: state.train_seconds,
+        Metric.PEAK_MEMORY: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    if state.train_seconds:
+        cost[Metric.TRAIN_THROUGHPUT] = state.clips_seen / state.train_seconds
+    return cost

@@ -1,0 +1,126 @@
+# What the rule files share: the checked settings, the experiments they can make, and each rule's inputs.
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(workflow.basedir))
+
+from pipeline.config import load_preset, resolve_run
+from pipeline.errors import InputError
+from pipeline.experiments import available, data_root, resolve_experiment
+from pipeline.failure import failure_summary
+from pipeline.progress import watch_in_background
+from pipeline.sources import sources
+from pipeline.workflow_settings import raw_listing, resolve_workflow, starts_from_frames
+
+try:
+    SETTINGS = resolve_workflow(config)
+    PRESET = load_preset(SETTINGS.preset)
+    DEFAULTS = resolve_run(SETTINGS.preset)
+    DATA_ROOT = data_root(SETTINGS.preset)
+    RAW_LISTING = raw_listing(SETTINGS)
+    FROM_FRAMES = starts_from_frames(SETTINGS, PRESET, DEFAULTS)
+    EXPERIMENTS = available(SETTINGS.preset, with_sound=not FROM_FRAMES)
+except InputError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{SETTINGS.preset}"
+SHARDS = SETTINGS.shards or PRESET.shards
+ENVIRONMENT = "../envs/chipweave.yaml"
+GENERATED = PRESET.data_source == "demo"
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    shard=r"\d+",
+    variant="|_background",
+    experiment="|".join(EXPERIMENTS),
+
+
+def parts(pattern):
+    """The part tables of a sharded rule."""
+    return expand(pattern, shard=range(SHARDS), allow_missing=True)
+
+
+def raw_videos(wildcards):
+    """What must exist before videos are read: the generated clips, or nothing that we make."""
+    return f"{RESULTS}/data/raw{wildcards.variant}/truth.parquet" if GENERATED else []
+
+
+def frames_source(wildcards):
+    """The flags that say where videos and split lists come from."""
+    if GENERATED:
+        raw = f"{RESULTS}/data/raw{wildcards.variant}"
+        return shlex.join(["--raw", f"{raw}/UCF-101", "--splits", f"{raw}/splits"])
+    source = ["--from-frames"] if FROM_FRAMES else ["--raw", SETTINGS.raw_video_root]
+    if DEFAULTS.data.splits == "by_time":
+        return shlex.join([*source, "--by-time"])
+    return shlex.join(
+        [*source, "--splits", SETTINGS.splits_root or f"{DATA_ROOT}/splits"]
+    )
+
+
+def audio_settings(wildcards):
+    """The feature settings of the preset and its folders, as `--set` flags."""
+    values = {
+        "raw_video_root": (
+            f"{RESULTS}/data/raw/UCF-101" if GENERATED else SETTINGS.raw_video_root
+        ),
+        "frames_root": f"{DATA_ROOT}/frames",
+        "audio_root": f"{DATA_ROOT}/audio",
+        **DEFAULTS.audio.model_dump(),
+    }
+    return shlex.join(
+        word
+        for key, value in values.items()
+        for word in ("--set", f"data.{key}={value}")
+    )
+
+
+def data_tables():
+    """The tables that finish the data stages."""
+    tables = [f"{DATA_ROOT}/manifest.parquet"]
+    return tables if FROM_FRAMES else [*tables, f"{DATA_ROOT}/audio.parquet"]
+
+
+def resolved(wildcards):
+    """The configuration of one run."""
+    return resolve_experiment(
+        wildcards.experiment, SETTINGS.preset, int(wildcards.seed)
+    )
+
+
+def training_data(wildcards):
+    """The tables a run reads: frames always, sound only if it uses sound."""
+    run = resolve_experiment(wildcards.experiment, SETTINGS.preset, int(wildcards.seed))
+    tables = [f"{run.data.root}/manifest.parquet"]
+    return [*tables, f"{run.data.root}/audio.parquet"] if run.data.use_audio else tables
+
+
+def start_weights(wildcards):
+    """The model a run starts from, of the same seed."""
+    origin = EXPERIMENTS[wildcards.experiment].init_from
+    return (
+        f"{RESULTS}/{origin}/seed{wildcards.seed}/model.safetensors" if origin else []
+    )
+
+
+def joined_metrics(names):
+    """The metrics of experiments, all seeds in one table each."""
+    return [f"{RESULTS}/{name}/metrics.parquet" for name in names]
+
+
+def run_tables(names):
+    """What the report reads from every run beside its metrics."""
+    tables = ("config.yaml", "cost.parquet", "history.parquet", "predictions.parquet")
+    return expand(
+        f"{RESULTS}/{{name}}/seed{{seed}}/{{table}}",
+        name=names,
+        seed=PRESET.seeds,
+        table=tables,
+    )
+
+
+def of_phase(phase):
+    """The experiments of one phase of the catalogue."""
+    return [name for name, entry in EXPERIMENTS.items() if entry.phase == phase]

@@ -1,0 +1,124 @@
+# Raw clips -> JPEG tree and packed frames -> manifest; raw sound -> log-mel features. All in resumable shards.
+DEMO_PART = f"<results>/data/raw{{variant}}/shards/truth-{{shard}}-of-{SHARDS}.parquet"
+FRAMES_PART = f"<data>{{variant}}/shards/frames-{{shard}}-of-{SHARDS}.parquet"
+AUDIO_PART = f"<data>/shards/audio-{{shard}}-of-{SHARDS}.parquet"
+
+
+rule make_demo_data:
+    input:
+        code=sources("pipeline.data.demo_ucf101"),
+    output:
+        part=DEMO_PART,
+    log:
+        "<results>/logs/make_demo_data{variant}-{shard}.log",
+    benchmark:
+        "<results>/benchmarks/make_demo_data{variant}-{shard}.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        demo=PRESET.demo.model_dump(),
+        preset=SETTINGS.preset,
+        target=lambda wildcards: "--without-target" if wildcards.variant else "",
+        shards=SHARDS,
+    shell:
+        "python -m scripts.make_demo_data --preset {params.preset} --out <results>/data/raw{wildcards.variant}"
+        " --shard {wildcards.shard}/{params.shards} {params.target} > {log:q} 2>&1"
+
+
+rule finish_demo_data:
+    input:
+        parts=parts(DEMO_PART),
+        code=sources("pipeline.data.demo_ucf101"),
+    output:
+        truth="<results>/data/raw{variant}/truth.parquet",
+    log:
+        "<results>/logs/finish_demo_data{variant}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+        target=lambda wildcards: "--without-target" if wildcards.variant else "",
+        shards=SHARDS,
+    shell:
+        "python -m scripts.make_demo_data --preset {params.preset} --out <results>/data/raw{wildcards.variant}"
+        " --merge {params.shards} {params.target} > {log:q} 2>&1"
+
+
+rule extract_frames:
+    input:
+        raw=raw_videos,
+        code=sources("pipeline.data.frames"),
+    output:
+        part=FRAMES_PART,
+    log:
+        "<results>/logs/extract_frames{variant}-{shard}.log",
+    benchmark:
+        "<results>/benchmarks/extract_frames{variant}-{shard}.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        source=frames_source,
+        short_side=DEFAULTS.data.short_side,
+        listing=RAW_LISTING,
+        shards=SHARDS,
+    shell:
+        "python -m scripts.extract_frames {params.source} --out <data>{wildcards.variant}"
+        " --short-side {params.short_side} --shard {wildcards.shard}/{params.shards} > {log:q} 2>&1"
+
+
+rule merge_manifest:
+    input:
+        parts=parts(FRAMES_PART),
+        code=sources("pipeline.data.frames"),
+    output:
+        manifest="<data>{variant}/manifest.parquet",
+    log:
+        "<results>/logs/merge_manifest{variant}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        source=frames_source,
+        short_side=DEFAULTS.data.short_side,
+        shards=SHARDS,
+    shell:
+        "python -m scripts.extract_frames {params.source} --out <data>{wildcards.variant}"
+        " --short-side {params.short_side} --merge {params.shards} > {log:q} 2>&1"
+
+
+rule preprocess_audio:
+    input:
+        manifest="<data>/manifest.parquet",
+        code=sources("pipeline.data.audio"),
+    output:
+        part=AUDIO_PART,
+    log:
+        "<results>/logs/preprocess_audio-{shard}.log",
+    benchmark:
+        "<results>/benchmarks/preprocess_audio-{shard}.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        settings=audio_settings,
+        listing=RAW_LISTING,
+        shards=SHARDS,
+    shell:
+        "python -m scripts.preprocess_ucf101_audio --cfg configs/preprocess_ucf101_audio.yaml {params.settings}"
+        " --shard {wildcards.shard}/{params.shards} > {log:q} 2>&1"
+
+
+rule merge_audio:
+    input:
+        parts=parts(AUDIO_PART),
+        code=sources("pipeline.data.audio"),
+    output:
+        audio="<data>/audio.parquet",
+    log:
+        "<results>/logs/merge_audio.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=audio_settings,
+        shards=SHARDS,
+    shell:
+        "python -m scripts.preprocess_ucf101_audio --cfg configs/preprocess_ucf101_audio.yaml {params.settings}"
+        " --merge {params.shards} > {log:q} 2>&1"

@@ -1,0 +1,63 @@
+# Single-device experiments: one resolved config and one training job per seed, one joined table per experiment.
+rule resolve_config:
+    input:
+        code=sources("pipeline.experiments"),
+    output:
+        config="<results>/{experiment}/seed{seed}/config.yaml",
+    log:
+        "<results>/logs/resolve_config/{experiment}-seed{seed}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        merged=lambda wildcards: resolved(wildcards).model_dump(),
+        preset=SETTINGS.preset,
+    shell:
+        "python -m scripts.resolve_config --preset {params.preset} --experiment {wildcards.experiment}"
+        " --seed {wildcards.seed} --out {output.config:q} > {log:q} 2>&1"
+
+
+rule train_single_device:
+    input:
+        config="<results>/{experiment}/seed{seed}/config.yaml",
+        data=training_data,
+        init=start_weights,
+        code=sources("pipeline.trainer.trainer_single_device"),
+    output:
+        model="<results>/{experiment}/seed{seed}/model.safetensors",
+        metrics="<results>/{experiment}/seed{seed}/metrics.parquet",
+        cost="<results>/{experiment}/seed{seed}/cost.parquet",
+        history="<results>/{experiment}/seed{seed}/history.parquet",
+        predictions="<results>/{experiment}/seed{seed}/predictions.parquet",
+    log:
+        "<results>/{experiment}/seed{seed}/log.txt",
+    benchmark:
+        "<results>/{experiment}/seed{seed}/benchmark.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: DEFAULTS.training.threads
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        init=lambda wildcards, input: (
+            f"--init-from {input.init}" if input.get("init") else ""
+        ),
+    shell:
+        "python -m scripts.run_ast2_ucf101 --cfg {input.config:q} --out <results>/{wildcards.experiment}/seed{wildcards.seed}"
+        " {params.init} > {log:q} 2>&1"
+
+
+rule join_seeds:
+    input:
+        tables=expand(
+            "<results>/{{experiment}}/seed{seed}/metrics.parquet", seed=PRESET.seeds
+        ),
+        code=sources("pipeline.artifacts"),
+    output:
+        metrics="<results>/{experiment}/metrics.parquet",
+    log:
+        "<results>/logs/join_seeds/{experiment}.log",
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m scripts.join_seeds --out {output.metrics:q} {input.tables:q} > {log:q} 2>&1"

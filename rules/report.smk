@@ -1,0 +1,25 @@
+# The page a reader opens, and a target for every experiment, phase and stage.
+rule make_report:
+    input:
+        metrics=joined_metrics(EXPERIMENTS),
+        runs=run_tables(EXPERIMENTS),
+        code=sources("pipeline.report.page"),
+        templates=sorted(Path(workflow.basedir).glob("pipeline/report/templates/*")),
+    output:
+        page=report(
+            directory("<results>/report"),
+            htmlindex="index.html",
+            caption="../workflow/report/page.rst",
+            category="Report",
+            labels={"page": "everything", "preset": SETTINGS.preset},
+        ),
+    log:
+        "<results>/logs/make_report.log",
+    benchmark:
+        "<results>/benchmarks/make_report.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        preset=SETTINGS.preset,
+    shell:
+        "python -m scripts.make_report --preset {params.preset} --results <results> --out {output.page:q} > {log:q} 2>&1"

@@ -1,0 +1,36 @@
+"""Code dependencies follow imports, and only those that run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.sources import sources
+
+
+def names(module: str) -> set[str]:
+    return {str(Path(path).relative_to(Path.cwd())) for path in sources(module)}
+
+
+@pytest.mark.parametrize("module", ["pipeline.data.frames", "pipeline.data.audio", "pipeline.experiments"])
+def test_sources_equal_what_python_really_loads(module: str) -> None:
+    code = (
+        f"import sys, {module}; "
+        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'pipeline' and m.__file__))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {str(Path(path).relative_to(Path.cwd())) for path in loaded} <= names(module)
+
+
+def test_audio_is_no_dependency_of_video_training() -> None:
+    training = names("pipeline.trainer.trainer_single_device")
+    assert "pipeline/data/audio.py" not in training
+    assert {"pipeline/data/ucf101.py", "pipeline/models/build.py", "pipeline/artifacts.py"} <= training
+
+
+def test_unknown_module_is_an_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"pipeline\.nothing"):
+        sources("pipeline.nothing")
