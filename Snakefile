@@ -45,4 +45,4 @@ onsuccess:
 
 
 onerror:
-    print(failure_summary(log), file=sys.stderr)
+    print(failure_summary(log[0]), file=sys.stderr)

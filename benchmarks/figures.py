@@ -54,8 +54,8 @@ def report(figures: list[Figure], json_path: Path | None) -> None:
     width = max(len(figure.figure) for figure in figures)
     for figure in figures:
         sign = "<=" if figure.better == "lower" else ">="
-        verdict = "ok" if figure.ok else "MISSED"
-        print(f"{figure.figure:<{width}}  {figure.value:>10.4g} {figure.unit:<10} bar {sign} {figure.bar:<8.4g} {verdict}")
+        value = f"{figure.value:>10.4g} {figure.unit:<10}"
+        print(f"{figure.figure:<{width}}  {value} bar {sign} {figure.bar:<8.4g} {'ok' if figure.ok else 'MISSED'}")
     if json_path is not None:
         write_json(json_path, [figure.row() for figure in figures])
 

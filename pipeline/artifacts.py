@@ -136,9 +136,11 @@ def read_parquet(source: Path | str, columns: tuple[str, ...] = ()) -> pd.DataFr
 
 def join_parquet(target: Path | str, sources: Sequence[Path | str]) -> None:
     """Write the rows of several tables as one, in the given order."""
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    write_parquet(target, pd.concat([read_parquet(source) for source in sources], ignore_index=True))
+    with atomic_path(target) as temporary:
+        pq.write_table(pa.concat_tables([pq.read_table(source) for source in sources]), temporary)
 
 
 def write_npy(target: Path | str, array: np.ndarray) -> None:

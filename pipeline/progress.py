@@ -12,11 +12,25 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import Protocol, runtime_checkable
 
 from .artifacts import write_text
 
 MIN_INTERVAL_S = 1.0
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What news are printed to."""
+
+    def write(self, text: str, /) -> int:
+        """Take some text."""
+
+    def flush(self) -> None:
+        """Pass it on now."""
+
+    def isatty(self) -> bool:
+        """Whether a person is watching."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,7 @@ def read_progress(root: Path | str) -> dict[Path, Progress]:
     return found
 
 
-def print_news(root: Path | str, stream: IO[str], seen: dict[Path, float]) -> None:
+def print_news(root: Path | str, stream: Stream, seen: dict[Path, float]) -> None:
     """Print one line for each progress file that changed since `seen`, which is updated."""
     for path, progress in read_progress(root).items():
         if progress.updated > seen.get(path, 0.0):
@@ -76,7 +90,7 @@ def print_news(root: Path | str, stream: IO[str], seen: dict[Path, float]) -> No
             print(f"  {progress.line()}", file=stream, flush=True)
 
 
-def watch_in_background(root: Path | str, stream: IO[str]) -> Callable[[], None]:
+def watch_in_background(root: Path | str, stream: Stream) -> Callable[[], None]:
     """Print news from all runs under `root` from a daemon thread; return the function that stops it.
 
     On a terminal news appear within a second; elsewhere (a log file) every 30 s.

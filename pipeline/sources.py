@@ -19,7 +19,8 @@ PACKAGE = "pipeline"
 def sources(module: str) -> list[str]:
     """The files of `module` and of everything it imports from this package, directly or not.
 
-    Imports under `if TYPE_CHECKING:` do not run and do not count.
+    Imports under `if TYPE_CHECKING:` do not run and do not count. Paths are relative inside the working
+    directory, so that a moved checkout reruns nothing.
 
     Args:
         module: a dotted name inside the package, e.g. `pipeline.data.audio`.
@@ -29,7 +30,8 @@ def sources(module: str) -> list[str]:
     """
     if _file_of(module) is None:
         raise ModuleNotFoundError(f"{module}: no such module under {ROOT}")
-    return sorted(str(path) for path in _closure(module))
+    here = Path.cwd()
+    return sorted(str(path.relative_to(here) if path.is_relative_to(here) else path) for path in _closure(module))
 
 
 def sources_digest(module: str) -> str:
@@ -67,7 +69,12 @@ def _parents(module: str) -> list[str]:
     return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
-def _imports(module: str, file: Path) -> Iterator[str]:
+@cache
+def _imports(module: str, file: Path) -> tuple[str, ...]:
+    return tuple(_find_imports(module, file))
+
+
+def _find_imports(module: str, file: Path) -> Iterator[str]:
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     for node in _executed_nodes(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):

@@ -27,6 +27,7 @@ except InputError as error:
 RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
+AUDIO_CONFIG = f"{workflow.basedir}/configs/preprocess_ucf101_audio.yaml"
 GENERATED = PRESET.data_source == "demo"
 
 

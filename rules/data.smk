@@ -18,10 +18,11 @@ rule make_demo_data:
     params:
         demo=PRESET.demo.model_dump(),
         preset=SETTINGS.preset,
+        out=lambda wildcards: f"{RESULTS}/data/raw{wildcards.variant}",
         target=lambda wildcards: "--without-target" if wildcards.variant else "",
         shards=SHARDS,
     shell:
-        "python -m scripts.make_demo_data --preset {params.preset} --out <results>/data/raw{wildcards.variant}"
+        "python -m scripts.make_demo_data --preset {params.preset} --out {params.out:q}"
         " --shard {wildcards.shard}/{params.shards} {params.target} > {log:q} 2>&1"
 
 
@@ -37,10 +38,11 @@ rule finish_demo_data:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
+        out=lambda wildcards: f"{RESULTS}/data/raw{wildcards.variant}",
         target=lambda wildcards: "--without-target" if wildcards.variant else "",
         shards=SHARDS,
     shell:
-        "python -m scripts.make_demo_data --preset {params.preset} --out <results>/data/raw{wildcards.variant}"
+        "python -m scripts.make_demo_data --preset {params.preset} --out {params.out:q}"
         " --merge {params.shards} {params.target} > {log:q} 2>&1"
 
 
@@ -58,11 +60,12 @@ rule extract_frames:
         ENVIRONMENT
     params:
         source=frames_source,
+        out=lambda wildcards: f"{DATA_ROOT}{wildcards.variant}",
         short_side=DEFAULTS.data.short_side,
         listing=RAW_LISTING,
         shards=SHARDS,
     shell:
-        "python -m scripts.extract_frames {params.source} --out <data>{wildcards.variant}"
+        "python -m scripts.extract_frames {params.source} --out {params.out:q}"
         " --short-side {params.short_side} --shard {wildcards.shard}/{params.shards} > {log:q} 2>&1"
 
 
@@ -78,10 +81,11 @@ rule merge_manifest:
         ENVIRONMENT
     params:
         source=frames_source,
+        out=lambda wildcards: f"{DATA_ROOT}{wildcards.variant}",
         short_side=DEFAULTS.data.short_side,
         shards=SHARDS,
     shell:
-        "python -m scripts.extract_frames {params.source} --out <data>{wildcards.variant}"
+        "python -m scripts.extract_frames {params.source} --out {params.out:q}"
         " --short-side {params.short_side} --merge {params.shards} > {log:q} 2>&1"
 
 
@@ -98,11 +102,12 @@ rule preprocess_audio:
     conda:
         ENVIRONMENT
     params:
+        cfg=AUDIO_CONFIG,
         settings=audio_settings,
         listing=RAW_LISTING,
         shards=SHARDS,
     shell:
-        "python -m scripts.preprocess_ucf101_audio --cfg configs/preprocess_ucf101_audio.yaml {params.settings}"
+        "python -m scripts.preprocess_ucf101_audio --cfg {params.cfg:q} {params.settings}"
         " --shard {wildcards.shard}/{params.shards} > {log:q} 2>&1"
 
 
@@ -117,8 +122,9 @@ rule merge_audio:
     conda:
         ENVIRONMENT
     params:
+        cfg=AUDIO_CONFIG,
         settings=audio_settings,
         shards=SHARDS,
     shell:
-        "python -m scripts.preprocess_ucf101_audio --cfg configs/preprocess_ucf101_audio.yaml {params.settings}"
+        "python -m scripts.preprocess_ucf101_audio --cfg {params.cfg:q} {params.settings}"
         " --merge {params.shards} > {log:q} 2>&1"

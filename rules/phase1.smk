@@ -39,11 +39,12 @@ rule train_single_device:
         mem_mb=2000,
         runtime=240,
     params:
+        out=lambda wildcards, output: str(Path(output.model).parent),
         init=lambda wildcards, input: (
             f"--init-from {input.init}" if input.get("init") else ""
         ),
     shell:
-        "python -m scripts.run_ast2_ucf101 --cfg {input.config:q} --out <results>/{wildcards.experiment}/seed{wildcards.seed}"
+        "python -m scripts.run_ast2_ucf101 --cfg {input.config:q} --out {params.out:q}"
         " {params.init} > {log:q} 2>&1"
 
 

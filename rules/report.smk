@@ -21,5 +21,6 @@ rule make_report:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
+        results=RESULTS,
     shell:
-        "python -m scripts.make_report --preset {params.preset} --results <results> --out {output.page:q} > {log:q} 2>&1"
+        "python -m scripts.make_report --preset {params.preset} --results {params.results:q} --out {output.page:q} > {log:q} 2>&1"

@@ -6,11 +6,13 @@ overrides, `--set`. An error names the layer that brought the key, the key, its 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +45,7 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text())
+        values = _parse_yaml(path.read_text())
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file (resolved: {path.resolve()}){_nearby(path)}") from error
     except IsADirectoryError as error:
@@ -54,7 +56,13 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds a {type(values).__name__}, expected keys and values")
-    return values
+    return copy.deepcopy(values)
+
+
+@cache
+def _parse_yaml(text: str) -> Any:
+    """Parsing is slow and planning a workflow reads the same files dozens of times."""
+    return yaml.safe_load(text)
 
 
 def _nearby(path: Path) -> str:

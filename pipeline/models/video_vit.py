@@ -1,0 +1,320 @@
+"""The two models: `VideoViT` (spec §5.1), and `VideoAudioAST` (spec §5.2) that adds sound to it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from .audio_transformer import AudioTransformer
+from .token_transformer import NetShape, TokenTransformer, TransformerConfig
+from .vit_blocks import AudioEmbedding, PatchEmbedding
+
+Info = dict[str, Any]
+
+
+class VideoViT(nn.Module):
+    """Video classifier (spec §5.1): T·N_v patch tokens and CLS, full attention over space and time.
+
+    Args:
+        img_size: side of the square frames, pixels; a multiple of `patch_size`.
+        num_frames: frames T per clip; any other number is refused.
+        num_classes: number of logits.
+        embed_dim: token width D, a multiple of `num_heads`.
+        depth: number of blocks.
+        num_heads: attention heads per block.
+        mlp_ratio: hidden width of the MLP over `embed_dim`.
+        patch_size: side of a square patch, pixels.
+        in_chans: channels C per frame.
+        drop_rate: dropout after the embedding, the attention projection and the MLP.
+        attn_drop: dropout on attention weights.
+        drop_path_rate: stochastic depth at the last block, rising linearly from 0 at the first.
+        use_ast_prune: must be False; this version has no pruner.
+        ast_cfg: settings of the pruner, read only with `use_ast_prune`.
+        pool: what the classifier reads, the CLS token or the mean of the others.
+        layout: order of the input's axes, `btchw` or `bcthw`.
+
+    Raises:
+        ValueError: sizes that do not fit, an unknown option, or `use_ast_prune`.
+    """
+
+    def __init__(
+        self,
+        img_size: int,
+        num_frames: int,
+        num_classes: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        patch_size: int,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        attn_drop: float = 0.0,
+        drop_path_rate: float = 0.0,
+        use_ast_prune: bool = False,
+        ast_cfg: dict[str, Any] | None = None,
+        *,
+        pool: Literal["cls", "mean"] = "cls",
+        layout: Literal["btchw", "bcthw"] = "btchw",
+    ) -> None:
+        super().__init__()
+        refuse_pruning(use_ast_prune)
+        if layout not in ("btchw", "bcthw"):
+            raise ValueError(f"layout={layout!r}: choose 'btchw' or 'bcthw'")
+        self.layout = layout
+        self.clip_shape = (num_frames, in_chans, img_size, img_size)
+        self.patch_embedding = PatchEmbedding(img_size, patch_size, in_chans, embed_dim)
+        self.transformer = TokenTransformer(
+            num_frames,
+            num_classes,
+            TransformerConfig(embed_dim, depth, num_heads, mlp_ratio, drop_rate, attn_drop, drop_path_rate, pool),
+        )
+
+    def embed(self, x: Float[Tensor, "B _ _ H W"]) -> Float[Tensor, "B T N D"]:
+        """Patch tokens with their spatial embedding.
+
+        Raises:
+            ValueError: `x` has other sizes than the model was built for.
+        """
+        if self.layout == "bcthw" and x.ndim == 5:
+            x = x.transpose(1, 2)
+        if x.ndim != 5 or tuple(x.shape[1:]) != self.clip_shape:
+            expected = ", ".join(f"{name}={size}" for name, size in zip("TCHW", self.clip_shape, strict=True))
+            raise ValueError(
+                f"VideoViT expects clips [B, T, C, H, W] with {expected}; got {list(x.shape)}"
+                + (" after moving channels behind frames" if self.layout == "bcthw" else "")
+                + ". Sample data.num_frames frames of data.image_size pixels, or give layout= for another order of axes"
+            )
+        return self.patch_embedding(x)
+
+    def forward(self, x: Float[Tensor, "B _ _ H W"], return_intermediate: bool = False) -> Tensor | tuple[Tensor, Info]:
+        """Classify clips.
+
+        Args:
+            x: [B, T, C, H, W], or [B, C, T, H, W] with `layout="bcthw"`.
+            return_intermediate: also return the dictionary.
+
+        Returns:
+            logits [B, K], or (logits, info) where info holds `token_feat` [B, T, N_v, D] (final tokens),
+            `cls_feat` [B, D] (what the classifier reads) and `branch_logits`, a list of (logits [B, K],
+            weight [B]) that a training loss takes one cross-entropy of each.
+
+        Raises:
+            ValueError: `x` has other sizes than the model was built for.
+        """
+        output = self.transformer(self.embed(x))
+        if not return_intermediate:
+            return output.logits
+        weight = torch.ones(output.logits.shape[0], device=output.logits.device)
+        return output.logits, {
+            "token_feat": output.token_feat,
+            "cls_feat": output.cls_feat,
+            "branch_logits": [(output.logits, weight)],
+        }
+
+    def branches(self) -> list[nn.Module]:
+        """The nets that are trained apart from each other: this one."""
+        return [self]
+
+    def net_shapes(self) -> list[NetShape]:
+        """The sizes of each net that runs on a clip, for cost estimates."""
+        return [self.transformer.shape(self.patch_embedding.shape())]
+
+
+class VideoAudioAST(nn.Module):
+    """Audio-video classifier (spec §5.2); sizes as in `VideoViT`.
+
+    Features are standardised per mel band (`set_audio_statistics`) and zeroed where there is no track.
+
+    * `early`: one audio token per frame joins its patches in `video`'s transformer. A sample without a track
+      hides its audio keys, so its logits are those of `video` alone; in training a track is hidden with
+      probability `audio_drop`.
+    * `late`: `video` and `audio` share nothing; logits = log softmax(video) + audio_weight · has_audio ·
+      log softmax(audio). `audio_weight` is a buffer, to be chosen on validation data.
+    * `audio`: the net `audio` alone; without a track it answers from zeros.
+
+    Args:
+        audio_feat_dim: features F per frame (mel bands).
+        fusion: `early`, `late` or `audio`.
+        audio_drop: see `early`; no other fusion reads it.
+        ast_cfg: settings of the pruner, read only with `use_ast_prune`.
+
+    Raises:
+        ValueError: sizes that do not fit, an unknown option, or `use_ast_prune` (this version has no pruner).
+    """
+
+    audio_mean: Tensor
+    audio_std: Tensor
+    audio_weight: Tensor
+
+    def __init__(
+        self,
+        img_size: int,
+        num_frames: int,
+        num_classes: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        patch_size: int,
+        audio_feat_dim: int,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        attn_drop: float = 0.0,
+        drop_path_rate: float = 0.0,
+        use_ast_prune: bool = False,
+        ast_cfg: dict[str, Any] | None = None,
+        *,
+        fusion: Literal["early", "late", "audio"] = "early",
+        audio_drop: float = 0.2,
+        pool: Literal["cls", "mean"] = "cls",
+    ) -> None:
+        super().__init__()
+        refuse_pruning(use_ast_prune)
+        if fusion not in ("early", "late", "audio"):
+            raise ValueError(f"fusion={fusion!r}: choose 'early', 'late' or 'audio'")
+        config = TransformerConfig(embed_dim, depth, num_heads, mlp_ratio, drop_rate, attn_drop, drop_path_rate, pool)
+        self.fusion = fusion
+        self.audio_drop = audio_drop
+        self.audio_shape = (num_frames, audio_feat_dim)
+        if fusion != "audio":
+            self.video = VideoViT(
+                img_size,
+                num_frames,
+                num_classes,
+                embed_dim,
+                depth,
+                num_heads,
+                mlp_ratio,
+                patch_size,
+                in_chans,
+                drop_rate,
+                attn_drop,
+                drop_path_rate,
+                pool=pool,
+            )
+        # After `video`, so that a seed gives `video` the same weights with and without sound.
+        if fusion == "early":
+            self.audio_embedding = AudioEmbedding(audio_feat_dim, embed_dim)
+        else:
+            self.audio = AudioTransformer(num_frames, num_classes, audio_feat_dim, config)
+        self.register_buffer("audio_mean", torch.zeros(audio_feat_dim))
+        self.register_buffer("audio_std", torch.ones(audio_feat_dim))
+        self.register_buffer("audio_weight", torch.tensor(1.0))
+
+    def set_audio_statistics(self, mean: Float[Tensor, " F"], std: Float[Tensor, " F"]) -> None:
+        """Set what features are standardised with: mean and standard deviation per band, over the training set.
+
+        A constant band (std below 1e-6) tells nothing and keeps its scale.
+
+        Raises:
+            ValueError: wrong length, or values that are not finite.
+        """
+        for name, values in (("mean", mean), ("std", std)):
+            if tuple(values.shape) != tuple(self.audio_mean.shape):
+                raise ValueError(
+                    f"audio {name} has shape {list(values.shape)}, expected [{self.audio_mean.numel()}] (audio.n_mels)"
+                )
+            if not torch.isfinite(values).all():
+                raise ValueError(f"audio {name} holds values that are not finite; compute the statistics again")
+        self.audio_mean.copy_(mean)
+        self.audio_std.copy_(torch.where(std < 1e-6, torch.ones_like(std), std))
+
+    def set_audio_weight(self, weight: float) -> None:
+        """Set the weight of the sound's log-probabilities in late fusion."""
+        self.audio_weight.fill_(weight)
+
+    def forward(
+        self,
+        x_video: Float[Tensor, "B _ _ _ _"],
+        x_audio: Float[Tensor, "B _ _"],
+        return_intermediate: bool = False,
+        *,
+        has_audio: Bool[Tensor, " B"] | None = None,
+    ) -> Tensor | tuple[Tensor, Info]:
+        """Classify clips with sound.
+
+        Args:
+            x_video: frames; not read with fusion `audio`.
+            x_audio: features in the units of the statistics.
+            return_intermediate: also return the dictionary.
+            has_audio: which samples have a track; None means all.
+
+        Returns:
+            logits [B, K] (late: unnormalised log-probabilities), or (logits, info). info holds `token_feat`
+            and `cls_feat` as for `VideoViT` (late: of the video; early: N_v + 1 tokens per frame; audio: 1),
+            `branch_logits`, and with early fusion `modality_slices`. `branch_logits` is a list of (logits
+            [B, K], weight [B]), one per separately trained net; the weight is 0 for samples it does not learn
+            from: the sound's net learns from clips with a track only, which may be none of a batch.
+
+        Raises:
+            ValueError: an input has other sizes than the model was built for.
+        """
+        if tuple(x_audio.shape[1:]) != self.audio_shape:
+            frames, bands = self.audio_shape
+            raise ValueError(
+                f"VideoAudioAST expects audio [B, T, F] with T={frames}, F={bands}; got {list(x_audio.shape)}. "
+                "Sample data.num_frames columns of audio.n_mels bands"
+            )
+        if has_audio is None:
+            has_audio = torch.ones(x_audio.shape[0], dtype=torch.bool, device=x_audio.device)
+        standardised = (x_audio - self.audio_mean) / self.audio_std
+        audio = torch.where(has_audio[:, None, None], standardised, torch.zeros_like(standardised))
+        fuse = {"early": self._early, "late": self._late, "audio": self._audio_alone}[self.fusion]
+        logits, info = fuse(x_video, audio, has_audio)
+        return (logits, info) if return_intermediate else logits
+
+    def _early(self, x_video: Tensor, audio: Tensor, has_audio: Tensor) -> tuple[Tensor, Info]:
+        if self.training:
+            has_audio = has_audio & (torch.rand(has_audio.shape, device=has_audio.device) >= self.audio_drop)
+        patches = self.video.embed(x_video)
+        tokens = torch.cat([patches, self.audio_embedding(audio)], dim=2)
+        num_patches = patches.shape[2]
+        key_bias = torch.zeros(tokens.shape[:3], dtype=tokens.dtype, device=tokens.device)
+        key_bias[:, :, num_patches:].masked_fill_(~has_audio[:, None, None], -torch.inf)
+        output = self.video.transformer(tokens, key_bias)
+        return output.logits, {
+            "token_feat": output.token_feat,
+            "cls_feat": output.cls_feat,
+            "branch_logits": [(output.logits, torch.ones_like(has_audio, dtype=torch.float32))],
+            "modality_slices": {"video": (0, num_patches), "audio": (num_patches, num_patches + 1)},
+        }
+
+    def _late(self, x_video: Tensor, audio: Tensor, has_audio: Tensor) -> tuple[Tensor, Info]:
+        video_logits, info = self.video(x_video, return_intermediate=True)
+        audio_logits = self.audio(audio).logits
+        vote = self.audio_weight * has_audio.to(audio_logits.dtype)
+        logits = video_logits.log_softmax(dim=1) + vote.unsqueeze(1) * audio_logits.log_softmax(dim=1)
+        return logits, {**info, "branch_logits": [*info["branch_logits"], (audio_logits, has_audio.float())]}
+
+    def _audio_alone(self, x_video: Tensor, audio: Tensor, has_audio: Tensor) -> tuple[Tensor, Info]:
+        output = self.audio(audio)
+        return output.logits, {
+            "token_feat": output.token_feat,
+            "cls_feat": output.cls_feat,
+            "branch_logits": [(output.logits, has_audio.float())],
+        }
+
+    def branches(self) -> list[nn.Module]:
+        """The nets that are trained apart from each other (their gradients are clipped apart)."""
+        if self.fusion == "early":
+            return [self]
+        return [self.video, self.audio] if self.fusion == "late" else [self.audio]
+
+    def net_shapes(self) -> list[NetShape]:
+        """The sizes of each net that runs on a clip, for cost estimates."""
+        if self.fusion == "early":
+            embeddings = (self.video.patch_embedding.shape(), self.audio_embedding.shape())
+            return [self.video.transformer.shape(*embeddings)]
+        return [*(self.video.net_shapes() if self.fusion == "late" else []), *self.audio.net_shapes()]
+
+
+def refuse_pruning(use_ast_prune: bool) -> None:
+    """Raise ValueError if pruning is asked for."""
+    if use_ast_prune:
+        raise ValueError(
+            "use_ast_prune=True: this version has no pruner; build the dense model with use_ast_prune=False"
+        )

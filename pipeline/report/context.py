@@ -1,0 +1,80 @@
+"""Everything a section of the report may look at, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..config import PresetConfig, RunConfig, load_preset
+from ..experiments import available
+from .accuracy import Estimate, chance_level, estimates
+from .tables import Arm, DataFolder, no_data, read_arm, read_benchmarks, read_configs, read_data
+
+BASELINE = "EXP-P1V-1-dense-multiscale"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The artefacts of one preset and what was estimated from them."""
+
+    results: Path
+    preset_name: str
+    preset: PresetConfig
+    arms: tuple[Arm, ...]
+    estimates: dict[str, Estimate]
+    chance: float | None
+    data: DataFolder
+    benchmarks: pd.DataFrame
+
+    def arm(self, name: str) -> Arm | None:
+        """The experiment called `name`, None if the preset has none."""
+        return next((arm for arm in self.arms if arm.name == name), None)
+
+    @property
+    def finished(self) -> tuple[Arm, ...]:
+        """Experiments with at least one finished seed."""
+        return tuple(arm for arm in self.arms if arm.runs)
+
+    @property
+    def needs_folder(self) -> bool:
+        """Whether the preset's videos are the user's own."""
+        return self.preset.data_source == "folder"
+
+    @property
+    def reference_config(self) -> RunConfig | None:
+        """The configuration that speaks for the preset: the baseline's, else that of the first finished run."""
+        return _reference_config(self.arms)
+
+
+def read_context(results: Path, preset_name: str | None = None) -> Context:
+    """Read all artefacts under `results/<preset>`; without a name the runs, or the folder's name, say the preset.
+
+    Raises:
+        ConfigError: there is no such preset.
+        DataError: an artefact is damaged.
+    """
+    configs = read_configs(results)
+    if preset_name is None:
+        preset_name = next((config.preset for config in configs.values()), results.name)
+    preset = load_preset(preset_name)
+    entries = available(preset_name)
+    names = [*entries, *sorted({config.experiment for config in configs.values()} - set(entries))]
+    arms = tuple(read_arm(name, entries.get(name), configs, len(preset.seeds)) for name in names)
+    config = _reference_config(arms)
+    return Context(
+        results=results,
+        preset_name=preset_name,
+        preset=preset,
+        arms=arms,
+        estimates=estimates(arms, next((arm for arm in arms if arm.name == BASELINE), None)),
+        chance=chance_level(arms),
+        data=no_data(preset_name) if config is None else read_data(config),
+        benchmarks=read_benchmarks(results),
+    )
+
+
+def _reference_config(arms: tuple[Arm, ...]) -> RunConfig | None:
+    finished = sorted((arm for arm in arms if arm.runs), key=lambda arm: arm.name != BASELINE)
+    return finished[0].runs[0].config if finished else None

@@ -1,0 +1,21 @@
+"""The sections of the report, in the order of the page; a new one is a module here and a line in `SECTIONS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..blocks import Section
+from ..context import Context
+from . import configuration, confusion, cost, data_card, examples, experiments, headline, learning, reproduce
+
+SECTIONS: tuple[Callable[[Context], Section], ...] = (
+    headline.section,
+    experiments.section,
+    learning.section,
+    confusion.section,
+    examples.section,
+    data_card.section,
+    configuration.section,
+    cost.section,
+    reproduce.section,
+)

@@ -1,0 +1,126 @@
+"""The first thing a reader sees: what was run on what, and what came out, in sentences."""
+
+from __future__ import annotations
+
+import platform
+
+import psutil
+from markupsafe import Markup
+
+from ..blocks import Block, Html, Notice, Section
+from ..context import BASELINE, Context
+from ..experiments_md import snakemake_command
+from ..formats import percent, percent_bounds, plural, point_bounds, points
+from ..templating import render_template
+
+LATE_FUSION = "EXP-P1AV-1-av-dense-late-fusion"
+INPUTS = {
+    "minus_clip_mean": "each clip minus its mean over frames (data.input: minus_clip_mean): still pictures vanish",
+    "raw": "pixels as they are (data.input: raw)",
+}
+
+
+def section(context: Context) -> Section:
+    """Warnings, a summary computed from the results, and the facts of the run."""
+    blocks: list[Block] = []
+    config = context.reference_config
+    if config is not None and config.data.splits == "by_time":
+        blocks.append(Notice("warning", _same_videos_warning()))
+    blocks += [Notice("warning", text) for text in _broken_promises(context)]
+    blocks.append(Html(render_template("summary.html.jinja", sentences=summary(context), controls=controls(context))))
+    blocks.append(Html(render_template("facts.html.jinja", facts=_facts(context))))
+    return Section("headline", "What came out", tuple(blocks))
+
+
+def summary(context: Context) -> list[Markup]:
+    """The results in sentences, each computed from the artefacts."""
+    if not context.finished:
+        command = snakemake_command("", context.preset_name, context.needs_folder).replace("  ", " ")
+        return [Markup("No experiment has been run yet. This makes all of them: <code>{}</code>").format(command)]
+    sentences = [_baseline_sentence(context), _fusion_sentence(context)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _baseline_sentence(context: Context) -> Markup:
+    arm, estimate = context.arm(BASELINE), context.estimates.get(BASELINE)
+    if arm is None or estimate is None or context.chance is None:
+        return Markup("The dense video baseline (<code>{}</code>) has not been run.").format(BASELINE)
+    tested = arm.runs[0].predictions.query("split == 'test'")["video_id"].nunique()
+    return Markup(
+        "The dense video transformer recognises <strong>{}</strong> of {} (95 % bounds {}); guessing gives {}."
+    ).format(
+        percent(estimate.accuracy.mean),
+        plural(tested, "test video"),
+        percent_bounds(estimate.accuracy),
+        percent(context.chance),
+    )
+
+
+def _what_bounds_cover(context: Context) -> str:
+    seeds = max((len(arm.runs) for arm in context.finished), default=0)
+    if seeds == 1:
+        return "the choice of videos; one seed was trained, so not training noise"
+    return f"the choice of videos and training noise ({seeds} seeds)"
+
+
+def _fusion_sentence(context: Context) -> Markup | None:
+    estimate = context.estimates.get(LATE_FUSION)
+    if estimate is None or isinstance(estimate.difference, str):
+        return None
+    gap = estimate.difference
+    reading = "a gain" if gap.low > 0 else "a loss" if gap.high < 0 else "too close to call on these videos"
+    return Markup(
+        "Adding sound by late fusion changes that by <strong>{} points</strong> (95 % bounds {}): {}."
+    ).format(points(gap.mean), point_bounds(gap), reading)
+
+
+def controls(context: Context) -> list[tuple[bool, str]]:
+    """Each control that promises something: whether it keeps the promise, and the sentence."""
+    rows = []
+    for arm in context.finished:
+        estimate = context.estimates.get(arm.name)
+        if estimate is not None and estimate.verdict is not None:
+            sentence = f"{_control_title(arm.name)}: {percent(estimate.accuracy.mean)}, {estimate.verdict.sentence}"
+            rows.append((estimate.verdict.passed, sentence))
+    return rows
+
+
+def _control_title(name: str) -> str:
+    return name.split("-", 3)[-1].replace("-", " ")
+
+
+def _broken_promises(context: Context) -> list[Markup]:
+    failed = [name for name, e in context.estimates.items() if e.verdict is not None and not e.verdict.passed]
+    text = "The control <code>{}</code> is {}: do not trust the accuracies below before this is explained."
+    verdicts = {name: context.estimates[name].verdict for name in failed}
+    return [Markup(text).format(name, verdict.sentence) for name, verdict in verdicts.items() if verdict is not None]
+
+
+def _same_videos_warning() -> Markup:
+    return Markup(
+        "<strong>The same videos are in train, validation and test</strong>, cut in time (first 60 %, next 20 %, last "
+        "20 % of each). This is a check that the path works on these files, and <strong>no claim of generalisation"
+        "</strong> to other videos."
+    )
+
+
+def _facts(context: Context) -> list[tuple[str, str]]:
+    config = context.reference_config
+    done = sum(arm.status == "done" for arm in context.arms)
+    facts = [
+        ("Preset", f"{context.preset_name}: {context.preset.description}"),
+        ("Experiments", f"{done} of {len(context.arms)} done, {plural(len(context.preset.seeds), 'seed')} each"),
+        ("Data", str(context.data.root)),
+    ]
+    if config is not None:
+        splits = "by time within each video" if config.data.splits == "by_time" else "by the official lists, by group"
+        facts += [("Splits", splits), ("Input", INPUTS[config.data.input])]
+    if context.estimates:
+        facts.append(("Bounds cover", _what_bounds_cover(context)))
+    return [*facts, ("Report made on", machine_line())]
+
+
+def machine_line() -> str:
+    """The machine, without anything that identifies it."""
+    memory_gb = psutil.virtual_memory().total / 2**30
+    return f"{platform.machine()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB, Python {platform.python_version()}"

@@ -1,0 +1,45 @@
+"""The exact commands that make each experiment again."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from ..blocks import Html, Prose, Section
+from ..context import Context
+from ..experiments_md import script_command, snakemake_command
+from ..tables import Arm
+from ..templating import render_template
+
+
+def section(context: Context) -> Section:
+    """One entry per experiment: what for, what state, which commands."""
+    everything = snakemake_command("all", context.preset_name, context.needs_folder)
+    folder = Markup(" Put your folder of <code>Class/*.avi</code> in place of FOLDER.") if context.needs_folder else ""
+    intro = Markup(
+        "All of this page: <code>{}</code>.{} The first line of each entry makes the experiment with everything it "
+        "needs, all seeds; the second runs one seed by hand on data that is there."
+    ).format(everything, folder)
+    entries = [_entry(context, arm) for arm in context.arms]
+    html = render_template("reproduce.html.jinja", entries=entries)
+    return Section("reproduce", "How to reproduce", (Prose(intro), Html(html)))
+
+
+def _entry(context: Context, arm: Arm) -> dict[str, object]:
+    entry = arm.entry
+    if entry is None:
+        folder = (arm.runs[0].folder if arm.runs else arm.unfinished[0]).as_posix()
+        commands = [f"python -m scripts.run_ast2_ucf101 --cfg {folder}/config.yaml --out {folder}"]
+    else:
+        commands = [
+            snakemake_command(arm.name, context.preset_name, context.needs_folder),
+            script_command(arm.name, entry, context.preset_name),
+        ]
+    return {
+        "name": arm.name,
+        "title": entry.title if entry else "ad-hoc run",
+        "purpose": entry.purpose if entry else "",
+        "init_from": entry.init_from if entry else None,
+        "status": "unfinished: see its log.txt" if arm.status == "unfinished" else arm.status,
+        "seeds": ", ".join(str(run.config.seed) for run in arm.runs) or "none",
+        "commands": commands,
+    }
