@@ -79,6 +79,7 @@ class UCF101Dataset(Dataset[dict[str, Any]]):
         first, stop = self.videos["first_frame"].to_numpy(), self.videos["stop_frame"].to_numpy()
         self.windows = window_table(first, stop, cfg.data.clip_lens, ratio)
         self._window_rows = self.windows.to_numpy()
+        self._windows_of_scale = self.windows.groupby(["video", "cover_len"])["start"].transform("size").to_numpy()
         self._stop_frames = stop
         self._labels = self.videos["label"].tolist()
         self._video_ids = self.videos["video_id"].tolist()
@@ -104,19 +105,21 @@ class UCF101Dataset(Dataset[dict[str, Any]]):
 
     def epoch_indices(self, epoch: int) -> Int[np.ndarray, " N"]:
         """Window indices of one training epoch in their order: all windows, or `data.windows_per_video` random
-        ones of each video (all of a video that has fewer)."""
+        ones of each video (all of a video that has fewer).
+
+        A draw is as likely to be of one scale as of another: short windows are many, and drawn by their number
+        they would crowd out the long ones. Waiting times that grow with the scale's count draw without
+        replacement by weight (Efraimidis & Spirakis, 2006).
+        """
         rng = np.random.default_rng(np.random.SeedSequence([self.cfg.seed, epoch], spawn_key=ORDER_STREAM))
-        shuffled = rng.permutation(len(self))
         most = self.cfg.data.windows_per_video
         if most is None:
-            return shuffled
-        owner = self._window_rows[shuffled, 0]
-        by_owner = np.argsort(owner, kind="stable")
+            return rng.permutation(len(self))
+        owner = self._window_rows[:, 0]
+        by_waiting = np.lexsort((rng.exponential(size=len(owner)) * self._windows_of_scale, owner))
         counts = np.bincount(owner, minlength=len(self.videos))
         rank = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        keep = np.zeros(len(owner), dtype=bool)
-        keep[by_owner[rank < most]] = True
-        return shuffled[keep]
+        return rng.permutation(by_waiting[rank < most])
 
     def plan(self, index: int) -> ClipPlan:
         """Which pixels sample `index` consists of: random in training (jitter, crop, mirroring), fixed otherwise."""

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import PresetConfig, RunConfig, load_preset
+from ..config import PresetConfig, RunConfig, load_preset, resolve_run
 from ..experiments import available
 from .accuracy import Estimate, chance_level, estimates
-from .tables import Arm, DataFolder, no_data, read_arm, read_benchmarks, read_configs, read_data
+from .tables import Arm, DataFolder, read_arm, read_benchmarks, read_configs, read_data
 
 BASELINE = "EXP-P1V-1-dense-multiscale"
 
 
 @dataclass(frozen=True)
 class Context:
-    """The artefacts of one preset and what was estimated from them."""
+    """The artefacts of one preset and what was estimated from them.
+
+    `config` speaks for the preset: the baseline's, else that of the first finished run, else the preset's defaults.
+    """
 
     results: Path
     preset_name: str
@@ -25,6 +28,7 @@ class Context:
     arms: tuple[Arm, ...]
     estimates: dict[str, Estimate]
     chance: float | None
+    config: RunConfig
     data: DataFolder
     benchmarks: pd.DataFrame
 
@@ -42,11 +46,6 @@ class Context:
         """Whether the preset's videos are the user's own."""
         return self.preset.data_source == "folder"
 
-    @property
-    def reference_config(self) -> RunConfig | None:
-        """The configuration that speaks for the preset: the baseline's, else that of the first finished run."""
-        return _reference_config(self.arms)
-
 
 def read_context(results: Path, preset_name: str | None = None) -> Context:
     """Read all artefacts under `results/<preset>`; without a name the runs, or the folder's name, say the preset.
@@ -62,7 +61,8 @@ def read_context(results: Path, preset_name: str | None = None) -> Context:
     entries = available(preset_name)
     names = [*entries, *sorted({config.experiment for config in configs.values()} - set(entries))]
     arms = tuple(read_arm(name, entries.get(name), configs, len(preset.seeds)) for name in names)
-    config = _reference_config(arms)
+    finished = sorted((arm for arm in arms if arm.runs), key=lambda arm: arm.name != BASELINE)
+    config = finished[0].runs[0].config if finished else resolve_run(preset_name)
     return Context(
         results=results,
         preset_name=preset_name,
@@ -70,11 +70,7 @@ def read_context(results: Path, preset_name: str | None = None) -> Context:
         arms=arms,
         estimates=estimates(arms, next((arm for arm in arms if arm.name == BASELINE), None)),
         chance=chance_level(arms),
-        data=no_data(preset_name) if config is None else read_data(config),
+        config=config,
+        data=read_data(config),
         benchmarks=read_benchmarks(results),
     )
-
-
-def _reference_config(arms: tuple[Arm, ...]) -> RunConfig | None:
-    finished = sorted((arm for arm in arms if arm.runs), key=lambda arm: arm.name != BASELINE)
-    return finished[0].runs[0].config if finished else None

@@ -36,7 +36,7 @@ def accuracy_chart(data: pd.DataFrame, chance: float, description: str) -> dict[
     }
     height = ROW_HEIGHT * len(data)
 
-    def panel(prefix: str, label: str, title: str, zero: float, width: int, axis: alt.Axis | None) -> alt.TopLevelMixin:
+    def panel(prefix: str, label: str, title: str, zero: float, width: int, axis: alt.Axis | None) -> Any:
         low, middle, high = f"{prefix}_low", prefix, f"{prefix}_high"
         base = alt.Chart(data).encode(y=alt.Y("experiment:N", scale=rows, title=None, axis=axis))
         x = alt.X(f"{middle}:Q", title=title)

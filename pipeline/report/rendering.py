@@ -40,7 +40,9 @@ def vega_bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script without imports, safe inside a `<script>` element."""
     import vl_convert
 
-    return vl_convert.javascript_bundle(None, vl_version=VEGA_LITE_VERSION).replace("</script", "<\\/script")
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE_VERSION).replace(
+        "</script", "<\\/script"
+    )
 
 
 def json_for_script(value: Any) -> Markup:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..artifacts import read_parquet
 from ..config import RunConfig, load_resolved
 from ..errors import DataError
-from ..experiments import Experiment, data_root
+from ..experiments import Experiment
 
 METRIC_COLUMNS = ("experiment", "seed", "split", "metric", "value", "unit")
 HISTORY_COLUMNS = ("epoch", "step", "split", "metric", "value")
@@ -190,9 +190,3 @@ def _listed(path: Path) -> frozenset[str] | None:
         return None
     words = [line.split() for line in path.read_text().splitlines()]
     return frozenset(Path(parts[0]).stem for parts in words if parts)
-
-
-def no_data(preset_name: str) -> DataFolder:
-    """The data folder of a preset of which no run is finished: its place, without tables."""
-    root = Path(data_root(preset_name))
-    return DataFolder(root, root / "frames", root / "audio", None, None, {})

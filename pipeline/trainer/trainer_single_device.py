@@ -28,6 +28,7 @@ from ..data.ucf101 import UCF101Dataset, make_loader
 from ..errors import ConfigError, DataError
 from ..hw_proxy.flops_estimator import total_macs
 from ..models.build import build_model
+from ..models.video_vit import VideoAudioAST, VideoViT
 from ..progress import Progress, progress_writer
 from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_checkpoint
 from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits
@@ -68,7 +69,7 @@ class Run:
     cfg: RunConfig
     fabric: lightning_fabric.Fabric
     model: nn.Module
-    network: nn.Module
+    network: VideoViT | VideoAudioAST
     optimizer: torch.optim.Optimizer
     splits: Splits
     out: Path
@@ -203,7 +204,7 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
         state.step += 1
         state.clips_seen += len(batch["label"])
     state.train_seconds += time.perf_counter() - start
-    mean_loss = float(fabric.all_reduce(torch.tensor(losses).mean(), reduce_op="mean"))
+    mean_loss = torch.as_tensor(fabric.all_reduce(torch.tensor(losses).mean(), reduce_op="mean")).item()
     state.history += [
         (state.epoch + 1, state.step, "train", str(Metric.TRAIN_LOSS), mean_loss),
         (state.epoch + 1, state.step, "train", str(Metric.LEARNING_RATE), training.lr * factor),
@@ -262,13 +263,18 @@ def _finish(run: Run, state: TrainingState) -> None:
         if not len(dataset):
             continue
         windows = window_logits(network, dataset, run.fabric.device)
-        if name == "val" and len(windows.branches) == 2 and cfg.training.num_epochs:
-            network.audio_weight.fill_(choose_audio_weight(dataset, windows))
+        if (
+            name == "val"
+            and isinstance(network, VideoAudioAST)
+            and network.fusion == "late"
+            and cfg.training.num_epochs
+        ):
+            network.set_audio_weight(choose_audio_weight(dataset, windows))
             windows = window_logits(network, dataset, run.fabric.device)
         values[name], table = evaluate(dataset, windows)
         predictions.append(table.assign(split=name))
     eval_seconds = time.perf_counter() - began
-    if cfg.data.use_audio and cfg.model.fusion == "late":
+    if isinstance(network, VideoAudioAST) and network.fusion == "late":
         values["test"][Metric.AUDIO_WEIGHT] = float(network.audio_weight)
     write_bytes(out / "model.safetensors", save({k: v.contiguous() for k, v in network.state_dict().items()}))
     write_parquet(out / "history.parquet", pd.DataFrame(state.history, columns=HISTORY_COLUMNS))

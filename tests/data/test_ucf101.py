@@ -151,6 +151,15 @@ def test_epoch_order(data_root, make_cfg):
     assert sorted(most.epoch_indices(0)) == list(range(len(most)))
 
 
+def test_scales_are_drawn_alike_however_many_windows_they_have(data_root, make_cfg):
+    cfg = make_cfg(data_root, data__windows_per_video=1, data__clip_lens=[2, 8])
+    dataset = UCF101Dataset(cfg, "train")
+    scale = dataset.windows["cover_len"].to_numpy()
+    assert (scale == 2).sum() > 2 * (scale == 8).sum()
+    drawn = np.concatenate([scale[dataset.epoch_indices(epoch)] for epoch in range(200)])
+    assert abs((drawn == 2).mean() - 0.5) < 4 * 0.5 / np.sqrt(len(drawn))
+
+
 def test_ranks_share_every_batch(data_root, make_cfg):
     dataset = UCF101Dataset(make_cfg(data_root), "train")
     whole = list(make_loader(dataset, 1).batch_sampler)

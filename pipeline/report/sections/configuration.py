@@ -26,7 +26,7 @@ def section(context: Context) -> Section:
     table = Table(
         "configurations",
         "Configurations compared",
-        f"Settings of each experiment's first seed, without names and seeds. Bold and dotted: differs from {reference}.",
+        f"Settings of each experiment's first seed, without names and seeds. In bold: differs from {reference}.",
         data,
         (text_column("key", "Key"), *(_column(name, reference) for name in names)),
         filterable=True,

@@ -40,11 +40,10 @@ def split_members(context: Context) -> dict[str, frozenset[str]]:
 
     Split by time, every video stands in all three. Before any run the validation videos still count as train.
     """
-    config = context.reference_config
     tables = [run.predictions for arm in context.finished for run in arm.runs[:1]]
     seen = {name: frozenset(v for t in tables for v in t.loc[t["split"] == name, "video_id"]) for name in SPLITS}
     listed = context.data.listed
-    if config is not None and config.data.splits == "by_time":
+    if context.config.data.splits == "by_time":
         return dict.fromkeys(SPLITS, seen["test"] | seen["val"])
     train = listed.get("train", frozenset()) - seen["val"]
     return {"train": train, "val": seen["val"], "test": seen["test"] or listed.get("test", frozenset())}
@@ -85,8 +84,7 @@ def _counts(context: Context, manifest: pd.DataFrame) -> Table:
     data = data.reset_index()
     total = data.drop(columns="class").sum().to_frame().T.assign(**{"class": "all classes"})
     data = pd.concat([data, total], ignore_index=True)[["class", *SPLITS, "videos", "groups", "with_audio", "seconds"]]
-    config = context.reference_config
-    by_time = config is not None and config.data.splits == "by_time"
+    by_time = context.config.data.splits == "by_time"
     note = "Every video is in all three splits, cut in time. " if by_time else "No group is in two splits. "
     listed = "" if context.finished else "Before a first run the validation videos still count as train. "
     return Table(

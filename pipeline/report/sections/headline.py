@@ -14,6 +14,7 @@ from ..formats import percent, percent_bounds, plural, point_bounds, points
 from ..templating import render_template
 
 LATE_FUSION = "EXP-P1AV-1-av-dense-late-fusion"
+SPLITS = {"by_time": "by time within each video", "lists": "by the official lists, by group"}
 INPUTS = {
     "minus_clip_mean": "each clip minus its mean over frames (data.input: minus_clip_mean): still pictures vanish",
     "raw": "pixels as they are (data.input: raw)",
@@ -23,8 +24,7 @@ INPUTS = {
 def section(context: Context) -> Section:
     """Warnings, a summary computed from the results, and the facts of the run."""
     blocks: list[Block] = []
-    config = context.reference_config
-    if config is not None and config.data.splits == "by_time":
+    if context.config.data.splits == "by_time":
         blocks.append(Notice("warning", _same_videos_warning()))
     blocks += [Notice("warning", text) for text in _broken_promises(context)]
     blocks.append(Html(render_template("summary.html.jinja", sentences=summary(context), controls=controls(context))))
@@ -105,16 +105,15 @@ def _same_videos_warning() -> Markup:
 
 
 def _facts(context: Context) -> list[tuple[str, str]]:
-    config = context.reference_config
+    config = context.config
     done = sum(arm.status == "done" for arm in context.arms)
     facts = [
         ("Preset", f"{context.preset_name}: {context.preset.description}"),
         ("Experiments", f"{done} of {len(context.arms)} done, {plural(len(context.preset.seeds), 'seed')} each"),
         ("Data", str(context.data.root)),
+        ("Splits", SPLITS[config.data.splits]),
+        ("Input", INPUTS[config.data.input]),
     ]
-    if config is not None:
-        splits = "by time within each video" if config.data.splits == "by_time" else "by the official lists, by group"
-        facts += [("Splits", splits), ("Input", INPUTS[config.data.input])]
     if context.estimates:
         facts.append(("Bounds cover", _what_bounds_cover(context)))
     return [*facts, ("Report made on", machine_line())]
