@@ -1,4 +1,4 @@
-# What the rule files share: the checked settings, the experiments they can make, and each rule's inputs.
+# Shared by all rules: the checked settings, the experiments they can make, and each job's inputs.
 import shlex
 import sys
 from pathlib import Path

@@ -21,6 +21,6 @@ rule make_report:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
-        results=RESULTS,
+        results=lambda wildcards, output: str(Path(output.page).parent),
     shell:
         "python -m scripts.make_report --preset {params.preset} --results {params.results:q} --out {output.page:q} > {log:q} 2>&1"

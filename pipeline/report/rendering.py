@@ -40,9 +40,8 @@ def vega_bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script without imports, safe inside a `<script>` element."""
     import vl_convert
 
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE_VERSION).replace(
-        "</script", "<\\/script"
-    )
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE_VERSION)
+    return bundle.replace("</script", "<\\/script")
 
 
 def json_for_script(value: Any) -> Markup:

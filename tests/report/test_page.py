@@ -165,7 +165,8 @@ def test_splits_by_time_are_announced_as_no_generalisation(tmp_path: Path) -> No
     assert members["train"] == members["val"] == members["test"] != frozenset()
 
 
-def test_an_empty_results_folder_is_a_page_of_commands(tmp_path: Path) -> None:
+def test_an_empty_results_folder_is_a_page_of_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     make_report(tmp_path / "tiny", tmp_path / "report")
     html = (tmp_path / "report" / "index.html").read_text()
