@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.figures import Figure
-from pipeline.report.accuracy import accuracy, chance_distance, difference
+from pipeline.report.accuracy import accuracy, check_at_chance, difference
 from pipeline.report.context import Context, read_context
 
 DENSE = "EXP-P1V-1-dense-multiscale"
@@ -33,14 +33,13 @@ def accuracy_figures() -> list[Figure]:
         Figure("demo: video-level accuracy of dense V", demo.estimates[DENSE].accuracy.mean, "share", 0.60, "higher")
     ]
     for name in AT_CHANCE:
-        distance = chance_distance(demo.arm(name), demo.chance)
-        figures.append(Figure(f"demo: {name}, distance from chance", abs(distance), "std errors", 2.0, "lower"))
+        check = check_at_chance(demo.arm(name), demo.estimates[name].accuracy.mean, demo.chance)
+        distance = abs(check.standard_errors)
+        figures.append(Figure(f"demo: {name}, distance from chance", distance, "std errors", 2.0, "lower"))
     bench = make("bench", DENSE, LATE)
     gap = difference(bench.arm(LATE), bench.arm(DENSE))
     video, both = accuracy(bench.arm(DENSE)), accuracy(bench.arm(LATE))
-    print(f"bench: V {video.mean:.3f} [{video.low:.3f}, {video.high:.3f}]", end="; ")
-    print(
-        f"AV late {both.mean:.3f} [{both.low:.3f}, {both.high:.3f}]; difference {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-    )
+    for name, interval in (("V", video), ("AV late fusion", both), ("difference", gap)):
+        print(f"bench: {name} {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
     figures.append(Figure("bench: AV late fusion minus V, lower 95 % bound", 100 * gap.low, "points", 0.0, "higher"))
     return figures

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from .statistics import Interval, chance_check, paired_bootstrap, single_arm, standard_error
+from .statistics import ChanceCheck, Interval, chance_check, paired_bootstrap, single_arm, standard_error
 from .tables import Arm
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a control does what it must, and the sentence that says so."""
+    """Whether a control does what it must, and the sentence that says so; `open`: these videos cannot tell."""
 
-    passed: bool
+    outcome: Literal["passed", "failed", "open"]
     sentence: str
+
+    @property
+    def mark(self) -> str:
+        """The verdict as one character."""
+        return {"passed": "✓", "failed": "✗", "open": "?"}[self.outcome]
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Estimate:
     """The accuracy of one finished experiment and what follows from it; `difference` may be a reason instead."""
 
     accuracy: Interval
+    groups: int
     by_seed: tuple[float, ...]
     difference: Interval | str
     verdict: Verdict | None
@@ -38,7 +45,9 @@ def estimates(arms: tuple[Arm, ...], baseline: Arm | None) -> dict[str, Estimate
         if interval is None or chance is None:
             continue
         gap = "the baseline itself" if arm is baseline else difference(arm, baseline)
-        found[arm.name] = Estimate(interval, accuracy_by_seed(arm), gap, verdict(arm, interval, gap, chance))
+        groups = scored_videos(arm)["cluster"].nunique()
+        decision = verdict(arm, interval, gap, chance)
+        found[arm.name] = Estimate(interval, groups, accuracy_by_seed(arm), gap, decision)
     return found
 
 
@@ -97,16 +106,33 @@ def chance_level(arms: tuple[Arm, ...]) -> float | None:
 def verdict(arm: Arm, estimate: Interval, gap: Interval | str, chance: float) -> Verdict | None:
     """What a control was run for: at chance, or below the baseline; None if the experiment promises nothing."""
     if _must_be_at_chance(arm):
-        error = standard_error(*_columns(scored_videos(arm), "correct"))
-        check = chance_check(estimate.mean, error, chance)
+        check = check_at_chance(arm, estimate.mean, chance)
         errors = abs(check.standard_errors)
         side = "above" if check.standard_errors > 0 else "below"
         distance = f" ({errors:.1f} standard errors {side})" if 0.05 <= errors < np.inf else ""
-        return Verdict(check.at_chance, f"{'at chance' if check.at_chance else 'NOT at chance'}{distance}")
+        if check.at_chance:
+            return Verdict("passed", f"at chance{distance}")
+        return Verdict("failed", f"NOT at chance{distance}")
     if arm.runs[0].config.data.audio == "shuffled" and isinstance(gap, Interval):
-        below = gap.high < 0
-        return Verdict(below, "below video alone, as it must be" if below else "NOT below video alone")
+        if gap.high < 0:
+            return Verdict("passed", "below video alone, as it must be")
+        if gap.low > 0:
+            return Verdict("failed", "ABOVE video alone")
+        return Verdict("open", "not to be told from video alone on these videos")
     return None
+
+
+def check_at_chance(arm: Arm, accuracy: float, chance: float) -> ChanceCheck:
+    """How far a control's accuracy lies from chance, in standard errors over groups and seeds.
+
+    The error is at least that of guessing on as many videos.
+
+    A control that gets none of a few videos right varies over no group, yet is no proof of anything.
+    """
+    table = scored_videos(arm)
+    guessing = np.sqrt(chance * (1 - chance) / table["video_id"].nunique())
+    error = float(np.fmax(standard_error(*_columns(table, "correct")), guessing))
+    return chance_check(accuracy, error, chance)
 
 
 def _must_be_at_chance(arm: Arm) -> bool:

@@ -64,7 +64,7 @@ def learning_chart(data: pd.DataFrame, series: list[str], titles: dict[str, str]
         description: the figure in words.
     """
     count = len(series)
-    legend = alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1, symbolSize=90)
+    legend = alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1, symbolSize=90, symbolDash=[1, 0])
     colour = alt.Color(
         "experiment:N",
         scale=alt.Scale(domain=series, range=[SERIES[k % len(SERIES)] for k in range(count)]),

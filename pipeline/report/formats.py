@@ -7,16 +7,17 @@ import pandas as pd
 from .statistics import Interval
 
 MINUS = "−"
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 def percent(share: float) -> str:
     """`0.713` as `71.3 %`."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}{SPACE}%"
 
 
 def percent_bounds(interval: Interval) -> str:
     """The bounds of a share, e.g. `62.0 to 79.6 %`."""
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}{SPACE}%"
 
 
 def points(share: float) -> str:

@@ -50,7 +50,7 @@ def test_it_asks_for_nothing_and_complains_of_nothing_even_when_all_figures_live
 
 
 def test_it_is_ready_within_a_second(browser: Chrome, page: Path) -> None:
-    assert ready_ms(browser, page, loads=3) <= 1000
+    assert ready_ms(browser, page) <= 1000
 
 
 def test_a_live_figure_is_as_large_as_the_still_one(browser: Chrome, page: Path) -> None:

@@ -52,7 +52,8 @@ def confusion(arm: Arm, names: dict[int, str]) -> pd.DataFrame:
 
 def _figure(arm: Arm, matrix: pd.DataFrame) -> Figure:
     data = matrix.copy()
-    data["label"] = labels(data, "{true} taken for {predicted}: {videos} of its videos, {share:.0%}")
+    pattern = "{true} taken for {predicted}: {videos} of its videos, {percent:.0f} %"
+    data["label"] = labels(data.assign(percent=100 * data["share"]), pattern)
     classes = list(dict.fromkeys(data["true"]))
     wrong = data[(data["true"] != data["predicted"]) & (data["videos"] > 0)].nlargest(1, "videos")
     right = int(data.loc[data["true"] == data["predicted"], "videos"].sum())

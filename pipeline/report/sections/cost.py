@@ -64,13 +64,13 @@ def _figure(data: pd.DataFrame) -> Figure:
     shown = data[["rule", "wall_s"]].copy()
     shown["label"] = labels(data, "{rule}: {wall_s:.1f} s, jobs: {jobs}")
     share = data["wall_s"].iloc[0] / max(data["wall_s"].sum(), 1e-9)
-    description = f"Wall time by rule. {shown['label'].iloc[0]}, {share:.0%} of the total. " + "; ".join(
+    description = f"Wall time by rule. {shown['label'].iloc[0]}, {100 * share:.0f} % of the total. " + "; ".join(
         shown["label"][1:]
     )
     return Figure(
         "cost_by_rule",
         "Where the time goes",
-        f"Wall time of each rule, summed over its jobs; {data['rule'].iloc[0]} takes {share:.0%}.",
+        f"Wall time of each rule, summed over its jobs; {data['rule'].iloc[0]} takes {100 * share:.0f} %.",
         description,
         cost_chart(shown, description),
         shown.drop(columns="label"),

@@ -81,7 +81,7 @@ def _counts(context: Context, manifest: pd.DataFrame) -> Table:
     data["groups"] = by_class["group"].nunique()
     data["with_audio"] = by_class["has_audio"].sum()
     data["seconds"] = (usable["n_frames"] / usable["fps"]).groupby(usable["class"]).sum()
-    data = data.reset_index()
+    data = data.loc[usable.groupby("class")["label"].min().sort_values(kind="stable").index].reset_index()
     total = data.drop(columns="class").sum().to_frame().T.assign(**{"class": "all classes"})
     data = pd.concat([data, total], ignore_index=True)[["class", *SPLITS, "videos", "groups", "with_audio", "seconds"]]
     by_time = context.config.data.splits == "by_time"

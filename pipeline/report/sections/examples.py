@@ -66,8 +66,10 @@ def section(context: Context) -> Section:
 
 
 def log_mel_picture(features: Float[np.ndarray, "L M"]) -> UInt8[np.ndarray, "M L 3"]:
-    """Features in [0, 1] as RGB: time to the right, low bands at the bottom."""
-    position = np.clip(features.T[::-1].astype(np.float64), 0, 1) * (len(MAGMA) - 1)
+    """Features as RGB: time to the right, low bands at the bottom, from the quietest 1 % to the loudest of the clip."""
+    levels = features.T[::-1].astype(np.float64)
+    quiet, loud = np.quantile(levels, 0.01), levels.max()
+    position = np.clip((levels - quiet) / max(loud - quiet, 1e-6), 0, 1) * (len(MAGMA) - 1)
     lower = np.minimum(position.astype(int), len(MAGMA) - 2)
     weight = (position - lower)[..., None]
     return (MAGMA[lower] * (1 - weight) + MAGMA[lower + 1] * weight).round().astype(np.uint8)
@@ -83,8 +85,8 @@ def _intro(shown: int, classes: int, has_truth: bool) -> Markup:
     box = " Boxes mark the moving target as the generator placed it." if has_truth else ""
     return Markup(
         "The first test video of each class by name, not chosen by its result.{} Frames stand in the middle of each "
-        "eighth of the video; below, on the same time axis, its log-mel spectrogram (low tones at the bottom, "
-        "bright is loud).{}"
+        "eighth of the video; below, on the same time axis, its log-mel spectrogram (low tones at the bottom, bright "
+        "is loud, scaled to each clip).{}"
     ).format(some, box)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from ..accuracy import Verdict
 from ..blocks import Block, Cell, Column, Figure, Kind, Prose, Section, Table, is_missing, number_column, text_column
 from ..context import BASELINE, Context
 from ..experiments_md import snakemake_command
@@ -78,7 +79,7 @@ def _row(context: Context, arm: Arm) -> dict[str, Any]:
         "parameters": arm.cost("parameters"),
         "train_time_s": arm.cost("train_time"),
         "verdict": estimate.verdict.sentence if estimate and estimate.verdict else "",
-        "verdict_passed": estimate.verdict.passed if estimate and estimate.verdict else None,
+        "verdict_outcome": estimate.verdict.outcome if estimate and estimate.verdict else "",
     }
 
 
@@ -114,7 +115,7 @@ def _accuracy_cell(row: dict[str, Any]) -> Cell:
     if is_missing(row["accuracy_low"]):
         return Cell(f"{100 * row['accuracy']:.1f}", row["accuracy"])
     interval = Interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
-    return Cell(f"{100 * interval.mean:.1f}", interval.mean, note=percent_bounds(interval).removesuffix(" %"))
+    return Cell(f"{100 * interval.mean:.1f}", interval.mean, note=percent_bounds(interval)[:-2])
 
 
 def _difference_cell(row: dict[str, Any]) -> Cell:
@@ -139,8 +140,9 @@ def _seeds_cell(row: dict[str, Any]) -> Cell:
 def _verdict_cell(row: dict[str, Any]) -> Cell:
     if is_missing(row["verdict"]) or not row["verdict"]:
         return Cell("–" if row["kind"] != "control" or row["status"] == "done" else row["status"], "", kind="muted")
-    kind: Kind = "better" if row["verdict_passed"] else "worse"
-    return Cell(f"{'✓' if row['verdict_passed'] else '✗'} {row['verdict']}", row["verdict"], kind=kind)
+    verdict = Verdict(row["verdict_outcome"], row["verdict"])
+    kinds: dict[str, Kind] = {"passed": "better", "failed": "worse", "open": ""}
+    return Cell(f"{verdict.mark} {verdict.sentence}", verdict.sentence, kind=kinds[verdict.outcome])
 
 
 def _figure(context: Context, data: pd.DataFrame) -> Figure:

@@ -7,12 +7,14 @@ import platform
 import psutil
 from markupsafe import Markup
 
+from ..accuracy import Verdict
 from ..blocks import Block, Html, Notice, Section
 from ..context import BASELINE, Context
 from ..experiments_md import snakemake_command
 from ..formats import percent, percent_bounds, plural, point_bounds, points
 from ..templating import render_template
 
+FEW_GROUPS = 20
 LATE_FUSION = "EXP-P1AV-1-av-dense-late-fusion"
 SPLITS = {"by_time": "by time within each video", "lists": "by the official lists, by group"}
 INPUTS = {
@@ -27,6 +29,9 @@ def section(context: Context) -> Section:
     if context.config.data.splits == "by_time":
         blocks.append(Notice("warning", _same_videos_warning()))
     blocks += [Notice("warning", text) for text in _broken_promises(context)]
+    groups = min((estimate.groups for estimate in context.estimates.values()), default=FEW_GROUPS)
+    if groups < FEW_GROUPS:
+        blocks.append(Notice("note", _few_groups(groups)))
     blocks.append(Html(render_template("summary.html.jinja", sentences=summary(context), controls=controls(context))))
     blocks.append(Html(render_template("facts.html.jinja", facts=_facts(context))))
     return Section("headline", "What came out", tuple(blocks))
@@ -74,14 +79,14 @@ def _fusion_sentence(context: Context) -> Markup | None:
     ).format(points(gap.mean), point_bounds(gap), reading)
 
 
-def controls(context: Context) -> list[tuple[bool, str]]:
+def controls(context: Context) -> list[tuple[Verdict, str]]:
     """Each control that promises something: whether it keeps the promise, and the sentence."""
     rows = []
     for arm in context.finished:
         estimate = context.estimates.get(arm.name)
         if estimate is not None and estimate.verdict is not None:
             sentence = f"{_control_title(arm.name)}: {percent(estimate.accuracy.mean)}, {estimate.verdict.sentence}"
-            rows.append((estimate.verdict.passed, sentence))
+            rows.append((estimate.verdict, sentence))
     return rows
 
 
@@ -90,7 +95,7 @@ def _control_title(name: str) -> str:
 
 
 def _broken_promises(context: Context) -> list[Markup]:
-    failed = [name for name, e in context.estimates.items() if e.verdict is not None and not e.verdict.passed]
+    failed = [name for name, e in context.estimates.items() if e.verdict is not None and e.verdict.outcome == "failed"]
     text = "The control <code>{}</code> is {}: do not trust the accuracies below before this is explained."
     verdicts = {name: context.estimates[name].verdict for name in failed}
     return [Markup(text).format(name, verdict.sentence) for name, verdict in verdicts.items() if verdict is not None]
@@ -102,6 +107,12 @@ def _same_videos_warning() -> Markup:
         "20 % of each). This is a check that the path works on these files, and <strong>no claim of generalisation"
         "</strong> to other videos."
     )
+
+
+def _few_groups(groups: int) -> Markup:
+    return Markup(
+        "Only {} of test videos: bounds from resampling so few are too narrow, and nothing here is a claim."
+    ).format(plural(groups, "group"))
 
 
 def _facts(context: Context) -> list[tuple[str, str]]:
