@@ -37,7 +37,7 @@ onstart:
         f"preset {SETTINGS.preset}: {len(EXPERIMENTS)} experiments, data {DATA_ROOT}",
         file=sys.stderr,
     )
-    watch_in_background(RESULTS, sys.stderr)
+    watch_in_background([RESULTS, DATA_ROOT], sys.stderr)
 
 
 onsuccess:

@@ -7,16 +7,26 @@ A job inside Snakemake writes to a log, where a moving bar would be noise; so ea
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from .artifacts import write_text
 
 MIN_INTERVAL_S = 1.0
+# Where jobs leave their news: run folders, and the part tables of a data folder. Frame trees are not searched.
+PLACES = (
+    "*/seed*/progress.json",
+    "adhoc/*/seed*/progress.json",
+    "shards/progress-*.json",
+    "data/*/shards/progress-*.json",
+)
+
+Item = TypeVar("Item")
 
 
 @runtime_checkable
@@ -71,10 +81,32 @@ def progress_writer(path: Path | str, clock: Callable[[], float] = time.time) ->
     return write
 
 
+def with_progress(items: Sequence[Item], run: str, stage: str, path: Path | None = None) -> Iterator[Item]:
+    """The items one by one, with a bar if standard error is a terminal and news in `path` if one is given."""
+    write = progress_writer(path) if path is not None else None
+    began = time.time()
+    for done, item in enumerate(with_bar(items, f"{run} {stage}"), start=1):
+        yield item
+        if write is not None:
+            eta_s = (time.time() - began) / done * (len(items) - done)
+            write(Progress(run, stage, done, len(items), eta_s=round(eta_s, 1)))
+
+
+def with_bar(items: Iterable[Item], description: str) -> Iterable[Item]:
+    """The items, with a bar that vanishes at the end if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description, console=Console(stderr=True), transient=True)
+
+
 def read_progress(root: Path | str) -> dict[Path, Progress]:
-    """Read every `progress.json` under `root`; a file caught mid-replacement is left for the next look."""
+    """Read every `progress*.json` of jobs under `root`; a file caught mid-replacement is left for the next look."""
     found = {}
-    for path in sorted(Path(root).glob("**/progress.json")):
+    paths = [path for pattern in PLACES for path in Path(root).glob(pattern)]
+    for path in sorted(paths):
         try:
             found[path] = Progress(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
@@ -90,18 +122,19 @@ def print_news(root: Path | str, stream: Stream, seen: dict[Path, float]) -> Non
             print(f"  {progress.line()}", file=stream, flush=True)
 
 
-def watch_in_background(root: Path | str, stream: Stream) -> Callable[[], None]:
-    """Print news from all runs under `root` from a daemon thread; return the function that stops it.
+def watch_in_background(roots: Sequence[Path | str], stream: Stream) -> Callable[[], None]:
+    """Print news from all jobs under `roots` from a daemon thread; return the function that stops it.
 
     On a terminal news appear within a second; elsewhere (a log file) every 30 s.
     """
     stop = threading.Event()
-    seen = {path: progress.updated for path, progress in read_progress(root).items()}
+    seen = {path: news.updated for root in roots for path, news in read_progress(root).items()}
     interval_s = 1.0 if stream.isatty() else 30.0
 
     def watch() -> None:
         while not stop.wait(interval_s):
-            print_news(root, stream, seen)
+            for root in roots:
+                print_news(root, stream, seen)
 
     threading.Thread(target=watch, daemon=True).start()
     return stop.set

@@ -1,4 +1,4 @@
-"""Print news from running jobs: `python -m scripts.watch --results results/demo`, in a second terminal."""
+"""Print news from running jobs: `python -m scripts.watch results/demo`, in a second terminal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pipeline.progress import print_news
 def main() -> None:
     """Parse the arguments and print until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results/demo"))
+    parser.add_argument("folders", type=Path, nargs="*", default=[Path("results/demo")], help="default: results/demo")
     arguments = parser.parse_args()
     seen: dict[Path, float] = {}
     try:
         while True:
-            print_news(arguments.results, sys.stdout, seen)
+            for folder in arguments.folders:
+                print_news(folder, sys.stdout, seen)
             time.sleep(1.0)
     except KeyboardInterrupt:
         return

@@ -28,7 +28,7 @@ from ..config.sections import AudioConfig, PreprocessAudioData
 from ..errors import DataError
 from .jpeg_tree import frame_files
 from .receipts import is_same_file, read_receipt, remove_leftovers, source_of, write_receipt
-from .shards import Shard, join_parts, of_shard, summary_line, with_progress, write_part
+from .shards import Shard, each_of_shard, join_parts, summary_line, write_part
 from .video_file import frame_rate, open_container, raw_videos
 
 FLOOR_DB = -80.0
@@ -151,7 +151,7 @@ def preprocess_shard(config: PreprocessAudioData, shard: Shard) -> None:
             f"data.frames_root={config.frames_root}: no such folder (resolved: {Path(config.frames_root).resolve()}); "
             f"make it with python -m scripts.extract_frames --raw {config.raw_video_root} --out DIR"
         )
-    rows = [_row(video, config) for video in with_progress(of_shard(videos, shard), "sound")]
+    rows = [_row(video, config) for video in each_of_shard(videos, shard, Path(config.audio_root).parent, "audio")]
     table = pd.DataFrame(rows, columns=list(TABLE_TYPES)).astype(TABLE_TYPES)
     write_part(Path(config.audio_root).parent, "audio", shard, table, STATUSES)
 

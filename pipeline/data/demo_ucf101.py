@@ -23,7 +23,7 @@ from ..errors import DataError
 from . import demo_avi, demo_clips, demo_scene, demo_sound
 from .demo_avi import encode_avi, encode_damaged
 from .demo_clips import TRUTH_COLUMNS, DemoClip, clips_of, may_be_short, render_clip, split_lists, truth_of
-from .shards import Shard, of_shard, part_path, with_progress
+from .shards import Shard, each_of_shard, part_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def write_demo(out: Path, config: DemoConfig, *, target: bool = True, shard: Sha
     import pandas as pd
 
     tables = [truth_of(clips_of(config)[0], config, target=target).iloc[:0]]  # gives an empty shard its columns
-    for clip in with_progress(of_shard(clips_of(config), shard), "demo clips"):
+    for clip in each_of_shard(clips_of(config), shard, out, "clips"):
         path = out / "UCF-101" / clip.path
         if not _is_current(path, clip, config, target):
             write_bytes(path, _encode(clip, config, target))

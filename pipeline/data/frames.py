@@ -22,7 +22,7 @@ from ..errors import DataError
 from .jpeg_tree import JPEG_QUALITY, PackedVideo, encode_jpeg, frame_files, frame_path, tree_sha256
 from .packed import packed_path, packed_size
 from .receipts import is_same_file, read_receipt, remove_leftovers, source_of, write_receipt
-from .shards import Shard, join_parts, name_some, of_shard, summary_line, with_progress, write_part
+from .shards import Shard, each_of_shard, join_parts, name_some, summary_line, write_part
 from .splits import (
     CLASS_INDEX,
     LIST_NAMES,
@@ -100,7 +100,7 @@ def extract_shard(raw: Path, out: Path, short_side: int, shard: Shard, *, splits
     if others and shard[0] == 0:
         print(f"warning: {len(others)} files are not .avi and not read: {name_some(others)}", file=sys.stderr)
     rows = []
-    for video in with_progress(of_shard(videos, shard), "frames"):
+    for video in each_of_shard(videos, shard, out, "frames"):
         rows.append(_extract_row(video, Place(out, video.parent.name, video.stem), short_side))
     write_part(out, "frames", shard, _manifest(rows), STATUSES)
 
@@ -117,7 +117,7 @@ def pack_tree(out: Path, short_side: int, shard: Shard, *, splits: Path | None =
     folders = _tree_videos(out / "frames")
     prepare_class_index(out, [folder.parent.name for folder in folders], splits)
     rows = []
-    for folder in with_progress(of_shard(folders, shard), "packed frames"):
+    for folder in each_of_shard(folders, shard, out, "frames"):
         rows.append(_pack_row(Place(out, folder.parent.name, folder.name), short_side))
     write_part(out, "frames", shard, _manifest(rows), STATUSES)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..artifacts import read_parquet, write_parquet
 from ..errors import ConfigError, DataError
+from ..progress import with_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,12 @@ def of_shard(items: Sequence[Item], shard: Shard) -> list[Item]:
     """The items whose position modulo n is i."""
     index, count = shard
     return list(items[index::count])
+
+
+def each_of_shard(items: Sequence[Item], shard: Shard, folder: Path, stage: str) -> Iterator[Item]:
+    """The items of a shard one by one, with news in `<folder>/shards/progress-<stage>-<i>-of-<n>.json`."""
+    path = folder / "shards" / f"progress-{stage}-{shard[0]}-of-{shard[1]}.json"
+    return with_progress(of_shard(items, shard), f"{folder.name} {stage}", "video", path)
 
 
 def part_path(folder: Path, stage: str, shard: Shard) -> Path:
@@ -66,16 +72,6 @@ def join_parts(folder: Path, stage: str, count: int) -> pd.DataFrame:
     if len(twice):
         raise DataError(f"{paths[0].parent}: {twice.iloc[0]} is in two parts; run all shards of stage {stage} again")
     return table.sort_values("video_id", ignore_index=True)
-
-
-def with_progress(items: Sequence[Item], description: str) -> Iterable[Item]:
-    """The items, with a progress bar if standard error is a terminal."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, description, console=Console(stderr=True))
 
 
 def summary_line(table: pd.DataFrame, statuses: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from ..errors import ConfigError, DataError
 from ..hw_proxy.flops_estimator import total_macs
 from ..models.build import build_model
 from ..models.video_vit import VideoAudioAST, VideoViT
-from ..progress import Progress, progress_writer
+from ..progress import Progress, progress_writer, with_bar
 from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_checkpoint
 from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits
 from .metrics import Metric, long_table
@@ -198,7 +198,7 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
     total_steps = len(loader) * training.num_epochs
     losses: list[float] = []
     start = time.perf_counter()
-    for batch in loader:
+    for batch in with_bar(loader, f"epoch {state.epoch + 1}/{training.num_epochs}"):
         factor = learning_rate_factor(state.step, total_steps, training.warmup_steps, training.final_lr_ratio)
         losses.append(_train_step(run, batch, training.lr * factor))
         state.step += 1
