@@ -42,11 +42,11 @@ def extract(raw: Path, out: Path, short_side: int = 24, **options) -> pd.DataFra
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """All result files except receipts, whose time stamps are those of the raw files."""
+    """All result files except receipts and news, which hold times."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.parent.name != "rows"
+        if path.is_file() and path.parent.name != "rows" and not path.name.startswith("progress-")
     }
 
 
