@@ -1,4 +1,4 @@
-"""Models and training: fused attention against the textbook's, and the cost estimator against torch's counter.
+"""Models and training: fused attention against the textbook's, the cost estimator against torch's counter, accuracies.
 
 Run: python -m benchmarks.training --json OUT
 """
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.accuracy import accuracy_figures
 from benchmarks.figures import Figure, interleaved_median_s, parse_json_flag, report
 from pipeline.hw_proxy.flops_estimator import flops_bytes_per_layer
 from pipeline.models.video_vit import VideoAudioAST, VideoViT
@@ -112,7 +113,7 @@ def main() -> None:
     """Take all figures on one thread and report them."""
     arguments = parse_json_flag(__doc__ or "")
     torch.set_num_threads(1)
-    report([*attention_figures(), *estimator_figures()], arguments.json)
+    report([*attention_figures(), *estimator_figures(), *accuracy_figures()], arguments.json)
 
 
 if __name__ == "__main__":
