@@ -1,4 +1,4 @@
-# make setup | run | test | lint | bench | experiments | docs-tables | help
+# make setup | run | test | lint | bench | experiments | help
 PRESET ?= demo
 CORES ?= all
 VENV ?= .venv

@@ -37,6 +37,7 @@ onstart:
         f"preset {SETTINGS.preset}: {len(EXPERIMENTS)} experiments, data {DATA_ROOT}",
         file=sys.stderr,
     )
+    hold_run_lock()
     watch_in_background([RESULTS, DATA_ROOT], sys.stderr)
 
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.figures import machine_line
 from pipeline.artifacts import write_text
+from pipeline.machine import machine_line
 
 NAMES = ("loader", "workflow", "training", "faults", "report")
 RESULTS = Path("benchmarks/results")

@@ -1,12 +1,14 @@
 """Kills at random moments: `python -m benchmarks.faults --json OUT [--kills 20]`.
 
-Runs preset `tiny` once without disturbance, then again and again with SIGKILL to the whole process group (workflow
-and jobs) after a random time, starting it again each time until it ends by itself; metrics must be identical.
+Runs preset `tiny` once without disturbance, then again and again with SIGKILL after a random time to everything, to the
+workflow alone (its jobs live on) or to its jobs, starting it again each time until it ends by itself; metrics must be
+identical.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -18,11 +20,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
+
 from benchmarks.figures import Figure, report
 from benchmarks.workflow import ROOT
 from pipeline.artifacts import read_parquet
 
 PRESET = "tiny"
+VICTIMS = ("everything", "everything", "workflow", "jobs")
 
 
 def start(folder: Path) -> subprocess.Popen:
@@ -41,18 +46,31 @@ def finish(folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def kill_after(folder: Path, seconds: float) -> str | None:
-    """Start, then kill everything after `seconds`; return the rule that was running, or None if it had ended."""
+def kill_after(folder: Path, seconds: float, victim: str) -> str | None:
+    """Start, and kill `victim` after `seconds`; return the rule that was running, or None if the run had ended."""
     process = start(folder)
     try:
         process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process, victim)
         process.wait()
         return running_stage(folder)
     if process.returncode != 0:
         raise RuntimeError((folder / "output.txt").read_text()[-4000:])
     return None
+
+
+def kill(process: subprocess.Popen, victim: str) -> None:
+    """SIGKILL everything, only the workflow (its jobs live on), or only its jobs (the workflow sees them fail)."""
+    jobs = psutil.Process(process.pid).children(recursive=True)
+    if victim == "everything":
+        os.killpg(process.pid, signal.SIGKILL)
+    elif victim == "workflow" or not jobs:
+        process.kill()
+    else:
+        for job in jobs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                job.kill()
 
 
 def running_stage(folder: Path) -> str:
@@ -90,10 +108,11 @@ def main() -> None:
         stages: Counter[str] = Counter()
         different = 0
         while sum(stages.values()) < arguments.kills:
-            stage = kill_after(stormy, chance.uniform(2.0, 0.6 * whole_s))
+            victim = chance.choice(VICTIMS)
+            stage = kill_after(stormy, chance.uniform(2.0, 0.6 * whole_s), victim)
             if stage is not None:
                 stages[stage] += 1
-                print(f"kill {sum(stages.values())} during {stage}", flush=True)
+                print(f"kill {sum(stages.values())}: {victim} during {stage}", flush=True)
             else:
                 different += results(stormy) != expected
                 shutil.rmtree(stormy)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from pipeline.artifacts import write_json
+from pipeline.machine import machine_line
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,6 @@ class Figure:
             "better": self.better,
             "ok": self.ok,
         }
-
-
-def machine_line() -> str:
-    """What machine the figures were taken on, without anything that identifies it."""
-    memory_gb = psutil.virtual_memory().total / 2**30
-    return f"{platform.machine()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB, Python {platform.python_version()}"
 
 
 def report(figures: list[Figure], json_path: Path | None) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.artifacts import write_json, write_npy, write_parquet, write_text, write_yaml
 from pipeline.config import RunConfig
+from pipeline.data.splits import CLASS_INDEX, write_class_index
 from pipeline.experiments import resolve_experiment
 
 CLASSES = ("BounceBlue", "BounceRed", "CircleBlue", "CircleRed", "SlideBlue", "SlideRed")
@@ -94,6 +95,7 @@ def _manifest(world: World) -> pd.DataFrame:
 
 def _write_data(results: Path, root: Path, manifest: pd.DataFrame, world: World) -> None:
     write_parquet(root / "manifest.parquet", manifest)
+    write_class_index(root / "splits" / CLASS_INDEX, CLASSES)
     test = manifest["group"] <= world.test_groups
     for split, chosen in (("test", test), ("train", ~test)):
         lines = [f"{row['class']}/{row['video_id']}.avi" for _, row in manifest[chosen].iterrows()]
@@ -152,7 +154,8 @@ def _write_run(
     write_parquet(folder / "predictions.parquet", predictions.reset_index(drop=True))
     write_parquet(folder / "history.parquet", _history(config, accuracy, rng))
     metrics = {split: _metrics(predictions[predictions["split"] == split]) for split in ("val", "test")}
-    write_parquet(folder / "metrics.parquet", _long(config, metrics))
+    note = "same videos in all splits, cut in time" if by_time else ""
+    write_parquet(folder / "metrics.parquet", _long(config, metrics).assign(note=note))
     scale = 2.0 if config.data.use_audio else 1.0
     cost = {
         "parameters": 185_000 * scale,

@@ -1,16 +1,18 @@
 """Atomic writes and typed reads of the files that stages hand to each other.
 
-Every write goes to a temporary file beside the target, is synced to disk and then renamed, so a
-kill or a full disk leaves either the old file or the new one, never half of one.
+A file is written to a temporary one beside the target, synced to disk and then renamed, so a kill or a full
+disk leaves either the old file or the new one, never half of one. A folder is renamed when it is complete.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,6 +70,24 @@ def atomic_directory(target: Path | str) -> Iterator[Path]:
         raise DataError(f"{target}: writing failed ({error.strerror or error}); check disk space") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(lock: Path | str) -> Iterator[None]:
+    """Hold the lock file for the block, waiting for another process that holds it.
+
+    A job whose workflow was killed may still be writing; its successor must not write beside it. The system
+    releases the lock of a process however it ends.
+    """
+    lock = Path(lock)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{lock}: another process is at work here; waiting for it to end", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_bytes(target: Path | str, content: bytes) -> None:

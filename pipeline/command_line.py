@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .config.loading import load_resolved, load_yaml, parse_assignment, resolve_run
+from .artifacts import write_yaml
+from .config.loading import is_resolved, load_resolved, parse_assignment, resolve_run
 from .config.sections import RunConfig
 from .errors import InputError
 from .experiments import name_of, resolve_experiment
@@ -40,6 +41,8 @@ def run_from_arguments(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         assignments["training.device"] = arguments.device
     run = _resolve(arguments, assignments)
     out = arguments.out or Path("results") / run.preset / run.experiment / f"seed{run.seed}"
+    if arguments.cfg is None or not is_resolved(arguments.cfg):
+        write_yaml(out / "config.yaml", run.model_dump())
     print(f"preset {run.preset} | data {run.data.root} | output {out}", flush=True)
     return run, out
 
@@ -47,11 +50,13 @@ def run_from_arguments(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 def _resolve(arguments: argparse.Namespace, assignments: dict) -> RunConfig:
     preset = arguments.preset or "demo"
     seed = arguments.seed or 0
+    if arguments.experiment is not None and arguments.cfg is not None:
+        raise InputError(f"--experiment {arguments.experiment} and --cfg {arguments.cfg} contradict; give one")
     if arguments.experiment is not None:
         return resolve_experiment(arguments.experiment, preset, seed, assignments)
     if arguments.cfg is None:
         raise InputError("give --cfg FILE (e.g. configs/ast2_ucf101_dense.yaml) or --experiment ID")
-    if "experiment" in load_yaml(arguments.cfg):
+    if is_resolved(arguments.cfg):
         if arguments.preset is not None or arguments.seed is not None or assignments:
             raise InputError(
                 f"{arguments.cfg}: is a resolved config; --preset, --seed, --set and --device would contradict it"

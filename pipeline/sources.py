@@ -30,8 +30,13 @@ def sources(module: str) -> list[str]:
     """
     if _file_of(module) is None:
         raise ModuleNotFoundError(f"{module}: no such module under {ROOT}")
+    return sorted(relative(path) for path in _closure(module))
+
+
+def relative(path: Path) -> str:
+    """A path as Snakemake should record it: relative inside the working directory, else absolute."""
     here = Path.cwd()
-    return sorted(str(path.relative_to(here) if path.is_relative_to(here) else path) for path in _closure(module))
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def sources_digest(module: str) -> str:

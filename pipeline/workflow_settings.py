@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .config.loading import Layer, fingerprint, load_preset, resolve_run, validate
-from .config.sections import PresetConfig, RunConfig, WorkflowConfig
+from .config.sections import WorkflowConfig
 from .errors import ConfigError, DataError
+
+Entry = tuple[str, int, int]
+
+
+def prefer_this_python() -> None:
+    """Put the Python that runs the workflow first in PATH: jobs call plain `python`, activated or not."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 def resolve_workflow(config: Mapping[str, Any]) -> WorkflowConfig:
@@ -21,55 +29,68 @@ def resolve_workflow(config: Mapping[str, Any]) -> WorkflowConfig:
     return validate(WorkflowConfig, [Layer("snakemake --config / configs/workflow.yaml", dict(config))])
 
 
-def starts_from_frames(settings: WorkflowConfig, preset: PresetConfig, run: RunConfig) -> bool:
-    """Whether a preset that reads the user's videos has only their JPEG tree to start from."""
-    return preset.data_source == "folder" and settings.raw_video_root is None and frames_root(run).is_dir()
-
-
-def frames_root(run: RunConfig) -> Path:
-    """The JPEG tree of a run's data folder."""
-    return Path(run.data.frames_root or f"{run.data.root}/frames")
-
-
 def raw_listing(settings: WorkflowConfig) -> str:
-    """A hash over names, sizes and times of the user's videos, so that a new or replaced file is noticed.
+    """A hash over the user's videos or frame folders, so that a new or replaced one is noticed.
 
-    Empty for a preset that generates its clips or starts from a JPEG tree.
+    Videos count by name, size and time; the folders of a JPEG tree by name and time. Empty for a preset that
+    generates its clips.
 
     Raises:
-        ConfigError: the preset reads videos and `raw_video_root` is missing.
-        DataError: the folder does not exist or holds no `Class/*.avi`.
+        ConfigError: the preset reads videos and `raw_video_root` is missing, or the settings contradict.
+        DataError: a folder does not exist, or holds nothing to read.
     """
-    preset = load_preset(settings.preset)
-    run = resolve_run(settings.preset)
-    if preset.data_source == "demo":
+    generated = load_preset(settings.preset).data_source == "demo"
+    if generated and (settings.raw_video_root is not None or settings.from_frames):
+        raise ConfigError(
+            f"raw_video_root={settings.raw_video_root}, from_frames={settings.from_frames}: preset {settings.preset} "
+            "generates its own clips; use preset=clips or preset=ucf101"
+        )
+    if generated:
+        return ""
+    frames = Path(resolve_run(settings.preset).data.root) / "frames"
+    if settings.from_frames:
         if settings.raw_video_root is not None:
-            raise ConfigError(
-                f"raw_video_root={settings.raw_video_root}: preset {settings.preset} generates its own clips; "
-                "use preset=clips or preset=ucf101"
-            )
-        return ""
-    if starts_from_frames(settings, preset, run):
-        return ""
+            raise ConfigError(f"from_frames=true and raw_video_root={settings.raw_video_root} contradict; give one")
+        return fingerprint(_listed(frames, "from_frames=true", _frame_folders), 16)
     if settings.raw_video_root is None:
         raise ConfigError(
             f"preset {settings.preset} reads your videos: give --config preset={settings.preset} raw_video_root=FOLDER "
-            f"(FOLDER/<Class>/v_<Class>_gXX_cYY.avi), or put a JPEG tree at {frames_root(run)}"
+            f"(FOLDER/<Class>/v_<Class>_gXX_cYY.avi), or put a JPEG tree at {frames} and give from_frames=true"
         )
     root = Path(settings.raw_video_root)
+    return fingerprint(_listed(root, f"raw_video_root={settings.raw_video_root}", _videos), 16)
+
+
+def split_lists(settings: WorkflowConfig) -> list[str]:
+    """The split files that are the user's own: those that exist where a preset with lists looks for them."""
+    run = resolve_run(settings.preset)
+    if load_preset(settings.preset).data_source == "demo" or run.data.splits == "by_time":
+        return []
+    folder = Path(settings.splits_root or f"{run.data.root}/splits")
+    names = [folder / f"{name}.txt" for name in ("classInd", "trainlist01", "testlist01")]
+    missing = [str(path) for path in names if not path.is_file()]
+    if missing:
+        raise DataError(f"{missing[0]}: no such file; give --config splits_root=FOLDER of UCF101's three lists")
+    return [str(path) for path in names]
+
+
+def _listed(root: Path, key: str, entries: Callable[[os.DirEntry], Iterator[Entry]]) -> list[Entry]:
     if not root.is_dir():
-        raise DataError(f"raw_video_root={root}: no such folder (resolved: {root.resolve()})")
-    listing = sorted(_videos(root))
+        raise DataError(f"{key}: no such folder (resolved: {root.resolve()})")
+    listing = sorted(entry for folder in os.scandir(root) if folder.is_dir() for entry in entries(folder))
     if not listing:
-        raise DataError(f"raw_video_root={root}: holds no <Class>/*.avi (resolved: {root.resolve()})")
-    return fingerprint(listing, 16)
+        raise DataError(f"{key}: holds no <Class>/<video> (resolved: {root.resolve()})")
+    return listing
 
 
-def _videos(root: Path) -> list[tuple[str, int, int]]:
-    found = []
-    for folder in (entry for entry in os.scandir(root) if entry.is_dir()):
-        for entry in os.scandir(folder.path):
-            if entry.name.lower().endswith(".avi"):
-                status = entry.stat()
-                found.append((f"{folder.name}/{entry.name}", status.st_size, status.st_mtime_ns))
-    return found
+def _videos(folder: os.DirEntry) -> Iterator[Entry]:
+    for entry in os.scandir(folder.path):
+        if entry.name.lower().endswith(".avi"):
+            status = entry.stat()
+            yield f"{folder.name}/{entry.name}", status.st_size, status.st_mtime_ns
+
+
+def _frame_folders(folder: os.DirEntry) -> Iterator[Entry]:
+    for entry in os.scandir(folder.path):
+        if entry.is_dir():
+            yield f"{folder.name}/{entry.name}", 0, entry.stat().st_mtime_ns

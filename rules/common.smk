@@ -1,4 +1,5 @@
 # Shared by all rules: the checked settings, the experiments they can make, and each job's inputs.
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,8 +11,16 @@ from pipeline.errors import InputError
 from pipeline.experiments import available, data_root, resolve_experiment
 from pipeline.failure import failure_summary
 from pipeline.progress import watch_in_background
-from pipeline.sources import sources
-from pipeline.workflow_settings import raw_listing, resolve_workflow, starts_from_frames
+from pipeline.run_lock import hold_run_lock
+from pipeline.sources import relative, sources
+from pipeline.workflow_settings import (
+    prefer_this_python,
+    raw_listing,
+    resolve_workflow,
+    split_lists,
+)
+
+prefer_this_python()
 
 try:
     SETTINGS = resolve_workflow(config)
@@ -19,15 +28,19 @@ try:
     DEFAULTS = resolve_run(SETTINGS.preset)
     DATA_ROOT = data_root(SETTINGS.preset)
     RAW_LISTING = raw_listing(SETTINGS)
-    FROM_FRAMES = starts_from_frames(SETTINGS, PRESET, DEFAULTS)
-    EXPERIMENTS = available(SETTINGS.preset, with_sound=not FROM_FRAMES)
+    SPLIT_LISTS = split_lists(SETTINGS)
+    EXPERIMENTS = available(SETTINGS.preset, with_sound=not SETTINGS.from_frames)
 except InputError as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
-AUDIO_CONFIG = f"{workflow.basedir}/configs/preprocess_ucf101_audio.yaml"
+AUDIO_CONFIG = relative(Path(workflow.basedir) / "configs/preprocess_ucf101_audio.yaml")
+TEMPLATES = [
+    relative(path)
+    for path in sorted(Path(workflow.basedir).glob("pipeline/report/templates/*"))
+]
 GENERATED = PRESET.data_source == "demo"
 
 
@@ -53,7 +66,11 @@ def frames_source(wildcards):
     if GENERATED:
         raw = f"{RESULTS}/data/raw{wildcards.variant}"
         return shlex.join(["--raw", f"{raw}/UCF-101", "--splits", f"{raw}/splits"])
-    source = ["--from-frames"] if FROM_FRAMES else ["--raw", SETTINGS.raw_video_root]
+    source = (
+        ["--from-frames"]
+        if SETTINGS.from_frames
+        else ["--raw", SETTINGS.raw_video_root]
+    )
     if DEFAULTS.data.splits == "by_time":
         return shlex.join([*source, "--by-time"])
     return shlex.join(
@@ -74,14 +91,14 @@ def audio_settings(wildcards):
     return shlex.join(
         word
         for key, value in values.items()
-        for word in ("--set", f"data.{key}={value}")
+        for word in ("--set", f"data.{key}={json.dumps(value)}")
     )
 
 
 def data_tables():
     """The tables that finish the data stages."""
     tables = [f"{DATA_ROOT}/manifest.parquet"]
-    return tables if FROM_FRAMES else [*tables, f"{DATA_ROOT}/audio.parquet"]
+    return tables if SETTINGS.from_frames else [*tables, f"{DATA_ROOT}/audio.parquet"]
 
 
 def resolved(wildcards):

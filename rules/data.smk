@@ -49,6 +49,7 @@ rule finish_demo_data:
 rule extract_frames:
     input:
         raw=raw_videos,
+        lists=SPLIT_LISTS,
         code=sources("pipeline.data.frames"),
     output:
         part=FRAMES_PART,
@@ -72,6 +73,7 @@ rule extract_frames:
 rule merge_manifest:
     input:
         parts=parts(FRAMES_PART),
+        lists=SPLIT_LISTS,
         code=sources("pipeline.data.frames"),
     output:
         manifest="<data>{variant}/manifest.parquet",
@@ -92,6 +94,7 @@ rule merge_manifest:
 rule preprocess_audio:
     input:
         manifest="<data>/manifest.parquet",
+        cfg=AUDIO_CONFIG,
         code=sources("pipeline.data.audio"),
     output:
         part=AUDIO_PART,
@@ -102,18 +105,18 @@ rule preprocess_audio:
     conda:
         ENVIRONMENT
     params:
-        cfg=AUDIO_CONFIG,
         settings=audio_settings,
         listing=RAW_LISTING,
         shards=SHARDS,
     shell:
-        "python -m scripts.preprocess_ucf101_audio --cfg {params.cfg:q} {params.settings}"
+        "python -m scripts.preprocess_ucf101_audio --cfg {input.cfg:q} {params.settings}"
         " --shard {wildcards.shard}/{params.shards} > {log:q} 2>&1"
 
 
 rule merge_audio:
     input:
         parts=parts(AUDIO_PART),
+        cfg=AUDIO_CONFIG,
         code=sources("pipeline.data.audio"),
     output:
         audio="<data>/audio.parquet",
@@ -122,9 +125,8 @@ rule merge_audio:
     conda:
         ENVIRONMENT
     params:
-        cfg=AUDIO_CONFIG,
         settings=audio_settings,
         shards=SHARDS,
     shell:
-        "python -m scripts.preprocess_ucf101_audio --cfg {params.cfg:q} {params.settings}"
+        "python -m scripts.preprocess_ucf101_audio --cfg {input.cfg:q} {params.settings}"
         " --merge {params.shards} > {log:q} 2>&1"

@@ -36,8 +36,9 @@ rule train_single_device:
         ENVIRONMENT
     threads: DEFAULTS.training.threads
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=PRESET.mem_mb,
+        runtime=PRESET.runtime_min,
+        gpu=PRESET.gpus,
     params:
         out=lambda wildcards, output: str(Path(output.model).parent),
         init=lambda wildcards, input: (

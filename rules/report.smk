@@ -4,7 +4,7 @@ rule make_report:
         metrics=joined_metrics(EXPERIMENTS),
         runs=run_tables(EXPERIMENTS),
         code=sources("pipeline.report.page"),
-        templates=sorted(Path(workflow.basedir).glob("pipeline/report/templates/*")),
+        templates=TEMPLATES,
     output:
         page=report(
             directory("<results>/report"),

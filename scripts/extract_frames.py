@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="data folder: frames, packed, splits, manifest.parquet")
     parser.add_argument("--splits", type=Path, help="folder of classInd.txt, trainlist01.txt, testlist01.txt")
     parser.add_argument("--short-side", type=int, default=128, help="short side of packed frames, pixels (128)")
-    parser.add_argument("--by-time", action="store_true", help="no lists given: write lists that name every video")
+    parser.add_argument(
+        "--by-time", action="store_true", help="videos are cut in time: without --splits list all of them"
+    )
     parser.add_argument("--from-frames", action="store_true", help="start from the JPEG tree OUT/frames")
     steps = parser.add_mutually_exclusive_group()
     steps.add_argument("--shard", metavar="i/n", help="extract only the videos of this shard, 0 <= i < n")
@@ -37,13 +39,14 @@ def main() -> None:
     from pipeline.data.shards import parse_shard
 
     shard = parse_shard(arguments.shard or "0/1")
+    listing = {"splits": arguments.splits, "by_time": arguments.by_time}
     if arguments.merge is None:
         if arguments.from_frames:
-            pack_tree(arguments.out, arguments.short_side, shard, splits=arguments.splits)
+            pack_tree(arguments.out, arguments.short_side, shard, **listing)
         else:
-            extract_shard(arguments.raw, arguments.out, arguments.short_side, shard, splits=arguments.splits)
+            extract_shard(arguments.raw, arguments.out, arguments.short_side, shard, **listing)
     if arguments.shard is None:
-        merge_manifest(arguments.out, arguments.merge or 1, splits=arguments.splits, by_time=arguments.by_time)
+        merge_manifest(arguments.out, arguments.merge or 1, **listing)
 
 
 if __name__ == "__main__":

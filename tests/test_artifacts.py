@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from pipeline.artifacts import (
     atomic_directory,
     atomic_path,
+    exclusive,
     join_parquet,
     read_json,
     read_npy,
@@ -95,3 +98,22 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"evil\.npy"):
         read_npy(tmp_path / "evil.npy")
+
+
+def test_exclusive_waits_for_the_other_process(tmp_path: Path) -> None:
+    order: list[str] = []
+    inside = threading.Event()
+
+    def first() -> None:
+        with exclusive(tmp_path / "lock"):
+            inside.set()
+            time.sleep(0.3)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait()
+    with exclusive(tmp_path / "lock"):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]

@@ -12,7 +12,7 @@ from pipeline.sources import sources
 
 
 def names(module: str) -> set[str]:
-    return {str(Path(path).relative_to(Path.cwd())) for path in sources(module)}
+    return set(sources(module))
 
 
 @pytest.mark.parametrize("module", ["pipeline.data.frames", "pipeline.data.audio", "pipeline.experiments"])
@@ -34,3 +34,9 @@ def test_audio_is_no_dependency_of_video_training() -> None:
 def test_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"pipeline\.nothing"):
         sources("pipeline.nothing")
+
+
+def test_paths_are_absolute_outside_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = sources("pipeline.errors")
+    monkeypatch.chdir(tmp_path)
+    assert [Path(path).is_absolute() for path in (*inside, *sources("pipeline.errors"))] == [False] * 2 + [True] * 2

@@ -99,6 +99,8 @@ def dotted_to_nested(assignments: Mapping[str, Any]) -> dict[str, Any]:
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Parse one `--set a.b=value`; the value is YAML, so `8`, `true`, `[8, 16]` and `null` have their types.
 
+    An unquoted text is taken as it stands, so a path may hold ` #` or `: `.
+
     Raises:
         ConfigError: there is no `=`, no key, or the value is not YAML.
     """
@@ -106,7 +108,9 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not key or "" in key.split("."):
         raise ConfigError(f"--set {text}: expected section.key=value, e.g. --set training.lr=0.001")
     try:
-        return key, yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
+        quoted = value.lstrip()[:1] in ("'", '"', "{", "[")
+        return key, value if isinstance(parsed, str | dict) and not quoted else parsed
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {text}: the value is not YAML: {error}") from error
 
@@ -153,7 +157,24 @@ def resolve_run(
     layers.append(Layer("configs/experiments.yaml (overrides)", dotted_to_nested(overrides or {})))
     layers.append(Layer("the run's identity", {"preset": preset_name, **identity}))
     layers.append(Layer("--set", dotted_to_nested(assignments or {})))
-    return validate(RunConfig, layers)
+    return validate(RunConfig, [_without_legacy_keys(layer) for layer in layers])
+
+
+def _without_legacy_keys(layer: Layer) -> Layer:
+    """Spec §2.1: `clip_len: 16` means `clip_lens: [16]`, and num_frames follows it unless given beside it."""
+    data = layer.values.get("data")
+    if not isinstance(data, Mapping) or "clip_len" not in data:
+        return layer
+    if "clip_lens" in data:
+        raise ConfigError(f"{layer.source}: data.clip_len (old) and data.clip_lens are both given; keep data.clip_lens")
+    kept = {key: value for key, value in data.items() if key != "clip_len"}
+    clip_len = data["clip_len"]
+    return Layer(layer.source, {**layer.values, "data": {"num_frames": clip_len, **kept, "clip_lens": [clip_len]}})
+
+
+def is_resolved(path: Path | str) -> bool:
+    """Whether a file is a run folder's `config.yaml` rather than an experiment file: it knows its experiment."""
+    return "experiment" in load_yaml(path)
 
 
 def load_resolved(path: Path | str) -> RunConfig:

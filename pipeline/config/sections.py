@@ -50,7 +50,6 @@ class DataConfig(Section):
     frames_root: str | None = Field(None, description="JPEG tree; default <root>/frames")
     splits_root: str | None = Field(None, description="split lists and classInd.txt; default <root>/splits")
     audio_root: str | None = Field(None, description="log-mel features; default <root>/audio")
-    raw_video_root: str | None = Field(None, description="folder of Class/*.avi; read by the preprocessing only")
     splits: Literal["lists", "by_time"] = Field(
         "lists", description="official lists by group, or every video cut in time (a path check, no generalisation)"
     )
@@ -166,21 +165,6 @@ class RunConfig(Section):
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     hw: HwConfig = Field(default_factory=lambda: HwConfig())
 
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_legacy_clip_len(cls, values: Any) -> Any:
-        """Spec §2.1: `clip_len: 16` means `clip_lens: [16]`, and num_frames follows it unless given."""
-        data = values.get("data") if isinstance(values, dict) else None
-        if not isinstance(data, dict) or "clip_len" not in data:
-            return values
-        data = dict(data)
-        clip_len = data.pop("clip_len")
-        if "clip_lens" in data:
-            raise ValueError("data.clip_len (old) and data.clip_lens are both given; keep data.clip_lens")
-        data["clip_lens"] = [clip_len]
-        data.setdefault("num_frames", clip_len)
-        return {**values, "data": data}
-
     @model_validator(mode="after")
     def _check_agreement(self) -> RunConfig:
         if self.hw.mode not in MODE_PAIRS[self.training.mode]:
@@ -227,6 +211,7 @@ class WorkflowConfig(Section):
     preset: str = Field("demo", description="a file of configs/presets")
     raw_video_root: str | None = Field(None, description="folder of Class/*.avi, for presets that read your videos")
     splits_root: str | None = Field(None, description="folder of classInd.txt, trainlist01.txt and testlist01.txt")
+    from_frames: bool = Field(False, description="start from the JPEG tree at <data.root>/frames, without raw videos")
     shards: Positive | None = Field(None, description="jobs that share the data stages; null takes the preset's")
 
 
@@ -237,6 +222,9 @@ class PresetConfig(Section):
     data_source: Literal["demo", "folder"] = Field(description="generate clips, or read data.raw_video_root")
     seeds: list[int] = Field([0], min_length=1, description="seeds of every experiment")
     shards: Positive = Field(2, description="jobs that share the data stages")
+    mem_mb: Positive = Field(2000, description="memory asked for a training job on a cluster")
+    runtime_min: Positive = Field(240, description="minutes asked for a training job on a cluster")
+    gpus: int = Field(0, ge=0, description="GPUs asked for a training job on a cluster")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
 

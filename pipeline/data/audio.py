@@ -28,8 +28,9 @@ from ..config.sections import AudioConfig, PreprocessAudioData
 from ..errors import DataError
 from .jpeg_tree import frame_files
 from .receipts import is_same_file, read_receipt, remove_leftovers, source_of, write_receipt
+from .recipe import code_and_libraries, recipe_of
 from .shards import Shard, each_of_shard, join_parts, summary_line, write_part
-from .video_file import frame_rate, open_container, raw_videos
+from .video_file import frame_rate, open_container, raw_videos, unreadable
 
 FLOOR_DB = -80.0
 STATUSES = ("ok", "no_audio", "decode_error", "bad")
@@ -39,6 +40,7 @@ TABLE_TYPES = {
     "message": "str",
     "n_frames": "int64",
     "duration_s": "float64",
+    "recipe": "str",
 }
 
 
@@ -140,7 +142,7 @@ def preprocess_shard(config: PreprocessAudioData, shard: Shard) -> None:
     """Write the features of one shard's videos and their part table.
 
     A video with at least one extracted frame always gets a file: zeros and a warning if its sound is missing
-    or does not decode. One without frames gets none and the status `bad`.
+    or does not decode, or if the raw file can no longer be read. One without frames gets none and the status `bad`.
 
     Raises:
         DataError: no videos, no extracted frames at all, or a full disk.
@@ -151,7 +153,9 @@ def preprocess_shard(config: PreprocessAudioData, shard: Shard) -> None:
             f"data.frames_root={config.frames_root}: no such folder (resolved: {Path(config.frames_root).resolve()}); "
             f"make it with python -m scripts.extract_frames --raw {config.raw_video_root} --out DIR"
         )
-    rows = [_row(video, config) for video in each_of_shard(videos, shard, Path(config.audio_root).parent, "audio")]
+    settings = _settings(config)
+    mine = each_of_shard(videos, shard, Path(config.audio_root).parent, "audio")
+    rows = [{**_row(video, config, settings), "recipe": recipe_of(settings)} for video in mine]
     table = pd.DataFrame(rows, columns=list(TABLE_TYPES)).astype(TABLE_TYPES)
     write_part(Path(config.audio_root).parent, "audio", shard, table, STATUSES)
 
@@ -163,16 +167,21 @@ def merge_audio(config: PreprocessAudioData, shards: int) -> None:
         DataError: a part is missing.
     """
     folder = Path(config.audio_root).parent
-    table = join_parts(folder, "audio", shards)
+    table = join_parts(folder, "audio", shards, list(TABLE_TYPES))
     write_parquet(folder / "audio.parquet", table)
     print(summary_line(table, STATUSES), flush=True)
 
 
-def _row(video: Path, config: PreprocessAudioData) -> dict[str, Any]:
+def _settings(config: PreprocessAudioData) -> dict[str, Any]:
+    made_with = code_and_libraries("pipeline.data.audio", "av", "librosa", "numpy", "soxr")
+    return {**config.model_dump(include=set(AudioConfig.model_fields)), **made_with}
+
+
+def _row(video: Path, config: PreprocessAudioData, settings: dict[str, Any]) -> dict[str, Any]:
     target = Path(config.audio_root) / f"{video.stem}.npy"
     receipt_path = Path(config.audio_root).parent / "audio_rows" / f"{video.stem}.json"
     n_frames = len(frame_files(Path(config.frames_root) / video.parent.name / video.stem))
-    settings = config.model_dump(include=set(AudioConfig.model_fields)) | {"n_frames": n_frames}
+    settings = {**settings, "n_frames": n_frames}
     receipt = read_receipt(receipt_path)
     if receipt is not None and receipt["settings"] == settings and is_same_file(receipt["source"], video):
         shape = (n_frames, config.n_mels)
@@ -180,18 +189,29 @@ def _row(video: Path, config: PreprocessAudioData) -> dict[str, Any]:
             return receipt["row"]
     for path in (target, receipt_path):
         remove_leftovers(path)
-    source = source_of(video)
+    try:
+        source = source_of(video)
+    except OSError as error:
+        receipt_path.unlink(missing_ok=True)
+        return _write_features(video, target, n_frames, config, unreadable(error))
     row = _write_features(video, target, n_frames, config)
     write_receipt(receipt_path, source, settings, row)
     return row
 
 
-def _write_features(video: Path, target: Path, n_frames: int, config: PreprocessAudioData) -> dict[str, Any]:
+def _write_features(
+    video: Path, target: Path, n_frames: int, config: PreprocessAudioData, fault: str = ""
+) -> dict[str, Any]:
+    """Write one video's features and return its row; a `fault` of the file stands for its sound."""
     identity = {"video_id": video.stem, "n_frames": n_frames}
     if n_frames == 0:
         target.unlink(missing_ok=True)
-        return {**identity, "status": "bad", "message": "no extracted frames", "duration_s": 0.0}
-    sound = read_sound(video, config.sample_rate)
+        message = "; ".join(["no extracted frames", *([fault] if fault else [])])
+        return {**identity, "status": "bad", "message": message, "duration_s": 0.0}
+    if fault:
+        sound = Sound(np.zeros(0, np.float32), None, "decode_error", fault)
+    else:
+        sound = read_sound(video, config.sample_rate)
     status, message = sound.status, sound.message
     if status == "ok" and sound.fps is None:
         status, message = "decode_error", "the container states no frame rate"

@@ -9,6 +9,7 @@ Each file carries a hash of its recipe in its header: a later run keeps it if an
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from ..config.sections import DemoConfig
 from ..errors import DataError
 from . import demo_avi, demo_clips, demo_scene, demo_sound
 from .demo_avi import encode_avi, encode_damaged
-from .demo_clips import TRUTH_COLUMNS, DemoClip, clips_of, may_be_short, render_clip, split_lists, truth_of
+from .demo_clips import CLASSES, TRUTH_COLUMNS, DemoClip, clips_of, may_be_short, render_clip, split_lists, truth_of
 from .shards import Shard, each_of_shard, part_path
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def write_demo(out: Path, config: DemoConfig, *, target: bool = True, shard: Sha
 
 
 def finish_demo(out: Path, config: DemoConfig, shards: int, *, target: bool = True) -> None:
-    """Merge the shards' tables into `out/truth.parquet`, write the split lists, remove clips of older settings.
+    """Remove clips of older settings, write the split lists, merge the shards' tables into `out/truth.parquet`.
 
     Raises:
         DataError: a shard is missing or was made with other settings, or a foreign file is in the way.
@@ -114,9 +115,10 @@ def finish_demo(out: Path, config: DemoConfig, shards: int, *, target: bool = Tr
         )
     _remove_leftovers(out / "UCF-101", {clip.path for clip in clips})
     truth = pd.concat(parts).sort_values(["class", "group", "video_id", "frame"], ignore_index=True)
-    write_parquet(out / "truth.parquet", truth[list(TRUTH_COLUMNS)])
     for name, lines in split_lists(config).items():
         write_text(out / "splits" / name, "".join(f"{line}\n" for line in lines))
+    # Last: later stages take this table as the sign that the data set is whole.
+    write_parquet(out / "truth.parquet", truth[list(TRUTH_COLUMNS)])
 
 
 def _read_part(out: Path, shard: Shard, recipe: str) -> pd.DataFrame:
@@ -130,6 +132,14 @@ def _read_part(out: Path, shard: Shard, recipe: str) -> pd.DataFrame:
     return table
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether this generator wrote a file: by the mark in its header, or by its name if it is empty."""
+    if path.stat().st_size:
+        return _mark_in(path) is not None
+    class_name = path.parent.name
+    return class_name in CLASSES and re.fullmatch(rf"v_{class_name}_g\d{{2,}}_c\d{{2,}}", path.stem) is not None
+
+
 def _remove_leftovers(folder: Path, expected: set[str]) -> None:
     """Delete temporary files of killed runs and clips of older settings, but nothing this generator did not write."""
     for temporary in folder.glob("*/.v_*.avi.*.tmp"):
@@ -137,6 +147,6 @@ def _remove_leftovers(folder: Path, expected: set[str]) -> None:
     for path in sorted(folder.glob("*/*.avi")):
         if path.relative_to(folder).as_posix() in expected:
             continue
-        if path.stat().st_size and _mark_in(path) is None:
+        if not _is_ours(path):
             raise DataError(f"{path}: is not a generated clip; move it away or choose another --out")
         path.unlink()

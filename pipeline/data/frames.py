@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts import atomic_directory, read_npy, write_bytes, write_npy, write_parquet, write_text
+from ..artifacts import atomic_directory, read_npy, write_npy, write_parquet
 from ..errors import DataError
 from .jpeg_tree import JPEG_QUALITY, PackedVideo, encode_jpeg, frame_files, frame_path, tree_sha256
 from .packed import packed_path, packed_size
 from .receipts import is_same_file, read_receipt, remove_leftovers, source_of, write_receipt
+from .recipe import code_and_libraries, recipe_of
 from .shards import Shard, each_of_shard, join_parts, name_some, summary_line, write_part
-from .splits import (
-    CLASS_INDEX,
-    LIST_NAMES,
-    TEST_LIST,
-    TRAIN_LIST,
-    group_of,
-    read_class_index,
-    require_class,
-    write_class_index,
-)
-from .video_file import VideoFacts, decode_video, other_files, raw_videos
+from .split_files import prepare_class_index, write_missing_lists
+from .splits import BY_TIME_NOTICE, group_of
+from .video_file import VideoFacts, decode_video, other_files, raw_videos, unreadable
 
 STATUSES = ("ok", "truncated", "bad")
 MANIFEST_TYPES = {
@@ -49,6 +41,7 @@ MANIFEST_TYPES = {
     "status": "str",
     "message": "str",
     "sha256": "str",
+    "recipe": "str",
 }
 
 
@@ -80,8 +73,16 @@ class Place:
         for target in (self.frames, self.packed, self.receipt):
             remove_leftovers(target)
 
+    def remove_frames(self) -> None:
+        """Delete its JPEG files and its packed array, if there are any."""
+        if self.frames.is_dir():
+            shutil.rmtree(self.frames)
+        self.packed.unlink(missing_ok=True)
 
-def extract_shard(raw: Path, out: Path, short_side: int, shard: Shard, *, splits: Path | None = None) -> None:
+
+def extract_shard(
+    raw: Path, out: Path, short_side: int, shard: Shard, *, splits: Path | None = None, by_time: bool = False
+) -> None:
     """Extract the videos of one shard of `raw` (`Class/v_<Name>_gXX_cYY.avi`) and write its part table.
 
     Args:
@@ -90,36 +91,37 @@ def extract_shard(raw: Path, out: Path, short_side: int, shard: Shard, *, splits
         short_side: short side of the packed frames, pixels.
         shard: (i, n): the sorted videos whose position modulo n is i.
         splits: folder of classInd.txt, trainlist01.txt, testlist01.txt; what is there is copied to `out/splits`.
+        by_time: without `splits`, number the classes anew from the folders that are there now.
 
     Raises:
         DataError: no videos, a video id twice, a class that classInd.txt lacks, or a full disk.
     """
     videos = raw_videos(raw)
-    prepare_class_index(out, [video.parent.name for video in videos], splits)
+    prepare_class_index(out, [video.parent.name for video in videos], splits, anew=by_time)
     others = other_files(raw)
     if others and shard[0] == 0:
         print(f"warning: {len(others)} files are not .avi and not read: {name_some(others)}", file=sys.stderr)
-    rows = []
+    settings, rows = _settings(short_side), []
     for video in each_of_shard(videos, shard, out, "frames"):
-        rows.append(_extract_row(video, Place(out, video.parent.name, video.stem), short_side))
-    write_part(out, "frames", shard, _manifest(rows), STATUSES)
+        rows.append(_extract_row(video, Place(out, video.parent.name, video.stem), settings))
+    write_part(out, "frames", shard, _manifest(rows, settings), STATUSES)
 
 
-def pack_tree(out: Path, short_side: int, shard: Shard, *, splits: Path | None = None) -> None:
+def pack_tree(out: Path, short_side: int, shard: Shard, *, splits: Path | None = None, by_time: bool = False) -> None:
     """Make packed arrays and the part table of one shard from the JPEG tree `out/frames` alone.
 
     What only the raw file knows (rate, sound, SHA-256) is kept from an earlier extraction of the same frames,
-    else unknown: NaN, False and empty.
+    else unknown: NaN, False and empty. `splits` and `by_time` are as in `extract_shard`.
 
     Raises:
         DataError: no tree, a video id twice, a class that classInd.txt lacks, or a full disk.
     """
     folders = _tree_videos(out / "frames")
-    prepare_class_index(out, [folder.parent.name for folder in folders], splits)
-    rows = []
+    prepare_class_index(out, [folder.parent.name for folder in folders], splits, anew=by_time)
+    settings, rows = _settings(short_side), []
     for folder in each_of_shard(folders, shard, out, "frames"):
-        rows.append(_pack_row(Place(out, folder.parent.name, folder.name), short_side))
-    write_part(out, "frames", shard, _manifest(rows), STATUSES)
+        rows.append(_pack_row(Place(out, folder.parent.name, folder.name), settings))
+    write_part(out, "frames", shard, _manifest(rows, settings), STATUSES)
 
 
 def merge_manifest(out: Path, shards: int, *, splits: Path | None = None, by_time: bool = False) -> None:
@@ -129,75 +131,50 @@ def merge_manifest(out: Path, shards: int, *, splits: Path | None = None, by_tim
         out: data folder R.
         shards: n of the shards.
         splits: as in `extract_shard`.
-        by_time: where no lists are given, write lists that name every video for training and for test.
+        by_time: every video is cut in time. Where no lists are given, number the classes anew and write lists that
+            name every video for training and for test.
 
     Raises:
         DataError: a part is missing, or a class that classInd.txt lacks.
     """
-    table = join_parts(out, "frames", shards).sort_values(["class", "video_id"], ignore_index=True)
-    class_index = prepare_class_index(out, list(table["class"]), splits)
+    table = join_parts(out, "frames", shards, list(MANIFEST_TYPES))
+    table = table.sort_values(["class", "video_id"], ignore_index=True)
+    class_index = prepare_class_index(out, list(table["class"]), splits, anew=by_time)
     table["label"] = table["class"].map(class_index).astype("int64")
     if by_time:
-        _write_lists_of_all(out / "splits", table)
-    write_parquet(out / "manifest.parquet", table[list(MANIFEST_TYPES)])
+        write_missing_lists(out, table, splits)
+    write_parquet(out / "manifest.parquet", table)
     print(summary_line(table, STATUSES), flush=True)
+    if by_time:
+        print(BY_TIME_NOTICE, flush=True)
 
 
-def prepare_class_index(out: Path, class_names: Sequence[str], splits: Path | None) -> dict[str, int]:
-    """Put the split files into `out/splits` and return the label of each class.
-
-    Without a classInd.txt the classes are numbered in sorted order, with a warning.
-
-    Raises:
-        DataError: `splits` holds none of the files, or classInd.txt lacks one of `class_names`.
-    """
-    if splits is not None:
-        _copy_lists(splits, out / "splits")
-    path = out / "splits" / CLASS_INDEX
-    names = sorted(set(class_names))
-    if not path.is_file():
-        print(f"warning: no {CLASS_INDEX}: labels are the {len(names)} class folders in sorted order", file=sys.stderr)
-        write_class_index(path, names)
-    class_index = read_class_index(path)
-    for name in names:
-        require_class(name, class_index, str(out / "frames" / name), path)
-    return class_index
+def _settings(short_side: int) -> dict[str, Any]:
+    made_with = code_and_libraries("pipeline.data.frames", "av", "numpy", "pillow")
+    return {"short_side": short_side, "quality": JPEG_QUALITY, **made_with}
 
 
-def _copy_lists(source: Path, target: Path) -> None:
-    found = [source / name for name in LIST_NAMES if (source / name).is_file()]
-    if not found:
-        raise DataError(f"--splits {source}: holds none of {', '.join(LIST_NAMES)} (resolved: {source.resolve()})")
-    for path in found:
-        content = path.read_bytes()
-        copy = target / path.name
-        if not copy.is_file() or copy.read_bytes() != content:
-            write_bytes(copy, content)
-
-
-def _write_lists_of_all(folder: Path, table: pd.DataFrame) -> None:
-    names = zip(table["class"], table["video_id"], strict=True)
-    lines = "".join(f"{class_name}/{video_id}.avi\n" for class_name, video_id in names)
-    if not any((folder / name).is_file() for name in (TRAIN_LIST, TEST_LIST)):
-        for name in (TRAIN_LIST, TEST_LIST):
-            write_text(folder / name, lines)
-
-
-def _extract_row(video: Path, place: Place, short_side: int) -> dict[str, Any]:
-    settings = {"short_side": short_side, "quality": JPEG_QUALITY}
+def _extract_row(video: Path, place: Place, settings: dict[str, Any]) -> dict[str, Any]:
     receipt = read_receipt(place.receipt)
     if receipt is not None and receipt["settings"] == settings and is_same_file(receipt["source"], video):
         row = {**receipt["row"], "class": place.class_name}
-        if _is_whole(place, row, short_side):
+        if _is_whole(place, row, settings["short_side"]):
             return row
     place.remove_leftovers()
-    source = source_of(video)
+    try:
+        source = source_of(video)
+    except OSError as error:
+        place.receipt.unlink(missing_ok=True)
+        place.remove_frames()
+        return _row(place, VideoFacts(message=unreadable(error)), "")
     if group_of(place.video_id) is None:
         facts = VideoFacts(message=f"the file name {video.name} is not v_<Name>_gXX_cYY.avi")
     else:
-        facts, source["tree"] = _extract(video, place, short_side)
+        facts, source["tree"] = _extract(video, place, settings["short_side"])
     row = _row(place, facts, source["sha256"])
-    write_receipt(place.receipt, source, settings, row)
+    # One that vanished meanwhile is looked at again when it is back.
+    if video.is_file():
+        write_receipt(place.receipt, source, settings, row)
     return row
 
 
@@ -217,8 +194,7 @@ def _extract(video: Path, place: Place, short_side: int) -> tuple[VideoFacts, st
 
         facts = decode_video(video, take_frame)
     if facts.status == "bad":
-        shutil.rmtree(place.frames)
-        place.packed.unlink(missing_ok=True)
+        place.remove_frames()
     else:
         write_npy(place.packed, packed.array())
     return facts, packed.tree_sha256()
@@ -236,8 +212,8 @@ def _tree_videos(tree: Path) -> list[Path]:
     return folders
 
 
-def _pack_row(place: Place, short_side: int) -> dict[str, Any]:
-    settings = {"short_side": short_side, "quality": JPEG_QUALITY}
+def _pack_row(place: Place, settings: dict[str, Any]) -> dict[str, Any]:
+    short_side = settings["short_side"]
     place.remove_leftovers()
     try:
         tree = tree_sha256(place.frames)
@@ -251,7 +227,10 @@ def _pack_row(place: Place, short_side: int) -> dict[str, Any]:
     source: dict[str, Any] = {"tree": tree}
     row = _row(place, facts, "")
     if known is not None and "bad" not in (facts.status, known["row"]["status"]):
-        source, row = known["source"], {**known["row"], "class": place.class_name}
+        row = {**known["row"], "class": place.class_name}
+        # Frames that older code decoded must not pass for this code's: the raw file is then read again.
+        if {**known["settings"], "short_side": short_side} == settings:
+            source = known["source"]
     write_receipt(place.receipt, source, settings, row)
     return row
 
@@ -291,6 +270,7 @@ def _row(place: Place, facts: VideoFacts, sha256: str) -> dict[str, Any]:
     return {**identity, **asdict(facts), "sha256": sha256}
 
 
-def _manifest(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _manifest(rows: list[dict[str, Any]], settings: dict[str, Any]) -> pd.DataFrame:
     """The part table; labels are filled in by the merge, when all classes are known."""
-    return pd.DataFrame([{**row, "label": -1} for row in rows], columns=list(MANIFEST_TYPES)).astype(MANIFEST_TYPES)
+    common = {"label": -1, "recipe": recipe_of(settings)}
+    return pd.DataFrame([{**row, **common} for row in rows], columns=list(MANIFEST_TYPES)).astype(MANIFEST_TYPES)

@@ -35,15 +35,25 @@ def read_receipt(path: Path) -> Receipt | None:
 
 
 def source_of(path: Path) -> dict[str, Any]:
-    """What identifies a raw file: size in bytes, modification time in ns, SHA-256."""
+    """What identifies a raw file: size in bytes, modification time in ns, SHA-256.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     return {**_stamp(path), "sha256": sha256_of_file(path)}
 
 
 def is_same_file(source: Mapping[str, Any], path: Path) -> bool:
-    """Whether `path` is what `source` describes: same size and time, or else the same SHA-256 (it was copied)."""
-    if all(source.get(key) == value for key, value in _stamp(path).items()):
-        return True
-    return "sha256" in source and source["sha256"] == sha256_of_file(path)
+    """Whether `path` is what `source` describes: same size and time, or else the same SHA-256 (it was copied).
+
+    A file that cannot be read is not.
+    """
+    try:
+        if all(source.get(key) == value for key, value in _stamp(path).items()):
+            return True
+        return "sha256" in source and source["sha256"] == sha256_of_file(path)
+    except OSError:
+        return False
 
 
 def _stamp(path: Path) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..artifacts import read_parquet, write_parquet
+from ..artifacts import exclusive, read_parquet, write_parquet
 from ..errors import ConfigError, DataError
 from ..progress import with_progress
 
@@ -36,9 +36,13 @@ def of_shard(items: Sequence[Item], shard: Shard) -> list[Item]:
 
 
 def each_of_shard(items: Sequence[Item], shard: Shard, folder: Path, stage: str) -> Iterator[Item]:
-    """The items of a shard one by one, with news in `<folder>/shards/progress-<stage>-<i>-of-<n>.json`."""
+    """The items of a shard one by one, with news in `<folder>/shards/progress-<stage>-<i>-of-<n>.json`.
+
+    Only one process at a time works on a shard: a second one waits.
+    """
     path = folder / "shards" / f"progress-{stage}-{shard[0]}-of-{shard[1]}.json"
-    return with_progress(of_shard(items, shard), f"{folder.name} {stage}", "video", path)
+    with exclusive(path.with_suffix(".lock")):
+        yield from with_progress(of_shard(items, shard), f"{folder.name} {stage}", "video", path)
 
 
 def part_path(folder: Path, stage: str, shard: Shard) -> Path:
@@ -53,11 +57,11 @@ def write_part(folder: Path, stage: str, shard: Shard, table: pd.DataFrame, stat
         print(f"shard {shard[0]}/{shard[1]}: {summary_line(table, statuses)}", flush=True)
 
 
-def join_parts(folder: Path, stage: str, count: int) -> pd.DataFrame:
+def join_parts(folder: Path, stage: str, count: int, columns: Sequence[str]) -> pd.DataFrame:
     """The tables of all `count` shards of a stage, one below the other, sorted by `video_id`.
 
     Raises:
-        DataError: a part is missing, or a video is in two parts.
+        DataError: a part is missing or lacks one of `columns`, or a video is in two parts.
     """
     import pandas as pd
 
@@ -66,12 +70,12 @@ def join_parts(folder: Path, stage: str, count: int) -> pd.DataFrame:
     if missing:
         index = paths.index(missing[0])
         raise DataError(f"{missing[0]}: no such part ({len(missing)} of {count} missing); run --shard {index}/{count}")
-    parts = [read_parquet(path, ("video_id",)) for path in paths]
+    parts = [read_parquet(path, tuple(columns)) for path in paths]
     table = pd.concat([part for part in parts if len(part)] or parts[:1])
     twice = table["video_id"][table["video_id"].duplicated()]
     if len(twice):
         raise DataError(f"{paths[0].parent}: {twice.iloc[0]} is in two parts; run all shards of stage {stage} again")
-    return table.sort_values("video_id", ignore_index=True)
+    return table[list(columns)].sort_values("video_id", ignore_index=True)
 
 
 def summary_line(table: pd.DataFrame, statuses: Sequence[str]) -> str:

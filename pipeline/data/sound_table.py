@@ -27,6 +27,8 @@ class SoundTable:
             cfg: `data.audio_root`, `data.audio`, `audio.n_mels`, `seed`.
             videos: rows of the split with `video_id` and `n_frames`.
 
+        With `data.audio: shuffled` a video gets the sound of another one; an only video gets none, and a line says so.
+
         Raises:
             DataError: no `audio.parquet`, a video it lacks, or a length other than the video's.
         """
@@ -34,7 +36,7 @@ class SoundTable:
         own = _own_sound(root, videos)
         donor = np.arange(len(videos))
         if cfg.data.audio == "shuffled":
-            donor = derangement(len(videos), np.random.SeedSequence([cfg.seed], spawn_key=(3,)))
+            own, donor = _shuffled(own, videos, cfg.seed)
         self.n_mels = cfg.audio.n_mels
         self.has_audio: Bool[np.ndarray, " V"] = own[donor]
         self._donor = donor
@@ -76,14 +78,25 @@ def derangement(count: int, seed: np.random.SeedSequence) -> Int[np.ndarray, " V
     """A random permutation that leaves nothing in its place: one cycle through a random order.
 
     Raises:
-        DataError: there is only one item.
+        ValueError: there is only one item.
     """
     if count == 1:
-        raise DataError("data.audio=shuffled needs at least two videos in each split; there is one")
+        raise ValueError("a single item has no other place")
     order = np.random.default_rng(seed).permutation(count)
     donor = np.empty(count, dtype=np.int64)
     donor[order] = np.roll(order, 1)
     return donor
+
+
+def _shuffled(
+    own: Bool[np.ndarray, " V"], videos: pd.DataFrame, seed: int
+) -> tuple[Bool[np.ndarray, " V"], Int[np.ndarray, " V"]]:
+    """Which videos have sound to give, and whose sound each video gets."""
+    if len(videos) == 1:
+        name = videos["video_id"].iloc[0]
+        print(f"data.audio=shuffled: {name} is the only video of its split; it gets no sound", flush=True)
+        return np.zeros_like(own), np.arange(1)
+    return own, derangement(len(videos), np.random.SeedSequence([seed], spawn_key=(3,)))
 
 
 def _own_sound(root: Path, videos: pd.DataFrame) -> Bool[np.ndarray, " V"]:

@@ -19,11 +19,18 @@ TRAIN_LIST = "trainlist01.txt"
 TEST_LIST = "testlist01.txt"
 LIST_NAMES = (CLASS_INDEX, TRAIN_LIST, TEST_LIST)
 
+# Folder and file names may hold blanks, so a line of a list ends its path at the suffix.
+LIST_LINE = re.compile(r"(?P<folder>.+)/(?P<video_id>[^/]+)\.avi(?:\s+(?P<label>\S+))?", re.IGNORECASE)
 VIDEO_NAME = re.compile(r"v_.+_g(?P<group>\d+)_c\d+")
 
 # Fifths of a video's frames after which train and validation end, cut `by_time`.
 TRAIN_FIFTHS = 3
 VAL_FIFTHS = 4
+BY_TIME_NOTICE = (
+    f"by time: every video gives its first {20 * TRAIN_FIFTHS} % to training, the next "
+    f"{20 * (VAL_FIFTHS - TRAIN_FIFTHS)} % to validation, the last {20 * (5 - VAL_FIFTHS)} % to test; "
+    "no video is unseen"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def read_class_index(path: Path) -> dict[str, int]:
     """
     index: dict[str, int] = {}
     for number, line in _lines(path):
-        parts = line.split()
+        parts = line.split(maxsplit=1)
         if len(parts) != 2 or parts[0] != str(len(index) + 1) or parts[1] in index:
             raise DataError(f"{path}:{number}: '{line}' should read '{len(index) + 1} ClassName' with a new name")
         index[parts[1]] = len(index)
@@ -94,14 +101,12 @@ def read_list(path: Path, class_index: Mapping[str, int]) -> list[ListedVideo]:
     index_path = path.parent / CLASS_INDEX
     videos: dict[str, ListedVideo] = {}
     for number, line in _lines(path):
-        name, *rest = line.split(maxsplit=1)
-        label = rest[0] if rest else ""
-        folder, slash, file = name.rpartition("/")
-        video_id = Path(file).stem
-        group = group_of(video_id)
-        if not slash or group is None:
+        match = LIST_LINE.fullmatch(line)
+        group = group_of(match["video_id"]) if match else None
+        if match is None or group is None:
             raise DataError(f"{path}:{number}: '{line}' is not Class/v_<Name>_gXX_cYY.avi")
-        class_name = folder.rpartition("/")[2]
+        video_id, label = match["video_id"], match["label"]
+        class_name = match["folder"].rpartition("/")[2]
         expected = require_class(class_name, class_index, f"{path}:{number}", index_path) + 1
         if label and label != str(expected):
             raise DataError(

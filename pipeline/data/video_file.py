@@ -46,8 +46,9 @@ def open_container(path: Path | str) -> Any:
 def decode_video(path: Path | str, take_frame: Callable[[UInt8[np.ndarray, "H W 3"]], None]) -> VideoFacts:
     """Decode all frames of a file and hand each one to `take_frame`, in decode order.
 
-    Damage never raises: it ends in the status. `bad`: no frame decodes; `truncated`: fewer frames than the
-    header promises (an AVI cut short decodes without any exception), or an error part-way.
+    Damage never raises: it ends in the status. `bad`: not usable, `n_frames` is 0; no frame decodes, or the
+    container states no frame rate (then none is decoded). `truncated`: fewer frames than the header promises (an
+    AVI cut short decodes without any exception), or an error part-way.
 
     Args:
         path: any container FFmpeg reads.
@@ -56,14 +57,15 @@ def decode_video(path: Path | str, take_frame: Callable[[UInt8[np.ndarray, "H W 
     try:
         container = open_container(path)
     except av.error.FFmpegError as error:
-        size = Path(path).stat().st_size
-        return VideoFacts(message="the file is empty" if size == 0 else f"not a readable video: {_reason(error)}")
+        return VideoFacts(message=_why_not_open(Path(path), error))
     with container:
         has_audio = len(container.streams.audio) > 0
         if not container.streams.video:
             return VideoFacts(has_audio=has_audio, message="no video track")
         stream = container.streams.video[0]
         facts = VideoFacts(fps=frame_rate(container), has_audio=has_audio)
+        if facts.fps is None:
+            return replace(facts, message="the container states no frame rate")
         n_frames, (width, height), complaint = _decode_stream(container, stream, take_frame)
     return _judge(replace(facts, n_frames=n_frames, width=width, height=height), stream.frames, complaint)
 
@@ -87,14 +89,15 @@ def _decode_stream(
     while True:
         try:
             frame = next(frames, None)
-        except av.error.FFmpegError as error:
+            pixels = None if frame is None else frame.to_ndarray(format="rgb24")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             return n_frames, size, _reason(error)
-        if frame is None:
+        if frame is None or pixels is None:
             return n_frames, size, ""
         if n_frames and (frame.width, frame.height) != size:
             return n_frames, size, f"the picture size changes from {size[0]}x{size[1]} to {frame.width}x{frame.height}"
         size = (frame.width, frame.height)
-        take_frame(frame.to_ndarray(format="rgb24"))
+        take_frame(pixels)
         n_frames += 1
 
 
@@ -102,8 +105,6 @@ def _judge(facts: VideoFacts, n_header: int, complaint: str) -> VideoFacts:
     if facts.n_frames == 0:
         reason = complaint or f"the header promises {n_header} frames"
         return replace(facts, message=f"no frame decodes ({reason})")
-    if facts.fps is None:
-        return replace(facts, message="the container states no frame rate")
     if complaint:
         return replace(facts, status="truncated", message=f"decoding stops after {facts.n_frames} frames: {complaint}")
     if facts.n_frames < n_header - HEADER_SLACK:
@@ -111,19 +112,37 @@ def _judge(facts: VideoFacts, n_header: int, complaint: str) -> VideoFacts:
     return replace(facts, status="ok")
 
 
+def unreadable(error: OSError) -> str:
+    """The message of a raw file that the system does not let us read."""
+    return f"the file cannot be read: {_reason(error)}"
+
+
+def _why_not_open(path: Path, error: Exception) -> str:
+    try:
+        if path.stat().st_size == 0:
+            return "the file is empty"
+    except OSError as missing:
+        return unreadable(missing)
+    return unreadable(error) if isinstance(error, OSError) else f"not a readable video: {_reason(error)}"
+
+
 def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
 def raw_videos(raw: Path) -> list[Path]:
-    """All `Class/*.avi` under `raw`, sorted by class and name.
+    """All `Class/*.avi` under `raw`, sorted by class and name; a link that leads nowhere is one that cannot be read.
 
     Raises:
         DataError: no such folder, no such file in it, or one video id in two folders.
     """
     if not raw.is_dir():
         raise DataError(f"{raw}: no such folder (resolved: {raw.resolve()}); give the folder that holds Class/*.avi")
-    found = sorted(path for path in raw.glob("*/*") if path.suffix.lower() == ".avi" and path.is_file())
+    found = sorted(
+        path
+        for path in raw.glob("*/*")
+        if path.suffix.lower() == ".avi" and (path.is_file() or (path.is_symlink() and not path.exists()))
+    )
     if not found:
         raise DataError(f"{raw}: holds no Class/v_<Name>_gXX_cYY.avi; give the folder above the class folders")
     first: dict[str, Path] = {}

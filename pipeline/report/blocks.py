@@ -120,13 +120,20 @@ def text_column(key: str, title: str, explanation: str = "") -> Column:
     return Column(title, cell, help=explanation)
 
 
-def number_column(key: str, title: str, pattern: str = "{:,.4g}", scale: float = 1.0, explanation: str = "") -> Column:
-    """A column of numbers times `scale`, written with `pattern`; a missing value reads as a dash."""
+def number_column(
+    key: str,
+    title: str,
+    pattern: str = "{:,.4g}",
+    scale: float = 1.0,
+    explanation: str = "",
+    missing: str = "–",
+) -> Column:
+    """A column of numbers times `scale`, written with `pattern`; a missing value reads as `missing`."""
 
     def cell(row: dict[str, Any]) -> Cell:
         value = row[key]
         if is_missing(value):
-            return Cell("–", None, kind="muted")
+            return Cell(missing, None, kind="muted")
         return Cell(pattern.format(value * scale), float(value) * scale)
 
     return Column(title, cell, numeric=True, help=explanation)

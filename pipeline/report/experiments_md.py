@@ -26,10 +26,10 @@ def script_command(name: str, entry: Experiment, preset: str | None = None) -> s
 
 
 def snakemake_command(target: str, preset: str | None = None, needs_folder: bool = False) -> str:
-    """The line that makes a target and all it needs; `needs_folder` where the videos are the user's own."""
+    """The line that makes a target (empty: everything); `needs_folder` where the videos are the user's own."""
     settings = ([f"preset={preset}"] if preset else []) + (["raw_video_root=FOLDER"] if needs_folder else [])
     # Targets stand before --config, which takes every word that follows it.
-    return f"snakemake --cores all {target}" + (f" --config {' '.join(settings)}" if settings else "")
+    return " ".join(["snakemake --cores all", *target.split(), *(["--config", *settings] if settings else [])])
 
 
 def render(catalogue: Catalogue) -> str:

@@ -39,9 +39,9 @@ def accuracy_chart(data: pd.DataFrame, chance: float, description: str) -> dict[
     def panel(prefix: str, label: str, title: str, zero: float, width: int, axis: alt.Axis | None) -> Any:
         low, middle, high = f"{prefix}_low", prefix, f"{prefix}_high"
         base = alt.Chart(data).encode(y=alt.Y("experiment:N", scale=rows, title=None, axis=axis))
-        x = alt.X(f"{middle}:Q", title=title)
+        x = alt.X(f"{middle}:Q", title=title, axis=alt.Axis(tickCount=5))
         bounds = base.mark_rule(strokeWidth=2, aria=False).encode(
-            x=alt.X(f"{low}:Q", title=title), x2=high, color=style["color"]
+            x=alt.X(f"{low}:Q", title=title, axis=alt.Axis(tickCount=5)), x2=high, color=style["color"]
         )
         points = base.mark_point(filled=True, size=110, opacity=1).encode(
             x=x, description=f"{label}:N", tooltip=["experiment:N", alt.Tooltip(f"{label}:N", title=title)], **style
@@ -64,7 +64,7 @@ def learning_chart(data: pd.DataFrame, series: list[str], titles: dict[str, str]
         description: the figure in words.
     """
     count = len(series)
-    legend = alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1, symbolSize=90, symbolDash=[1, 0])
+    legend = alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1, symbolSize=90, symbolStrokeWidth=0)
     colour = alt.Color(
         "experiment:N",
         scale=alt.Scale(domain=series, range=[SERIES[k % len(SERIES)] for k in range(count)]),
@@ -79,6 +79,7 @@ def learning_chart(data: pd.DataFrame, series: list[str], titles: dict[str, str]
     hover = alt.selection_point(fields=["experiment"], bind="legend", name="series")
     epochs = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False))
     epochs = epochs.scale(domain=[0, int(data["epoch"].max())])
+    shares = alt.Scale(domain=[0, 1])
     panels = []
     for number, (metric, title) in enumerate(titles.items()):
         chosen = data[data["metric"] == metric]
@@ -87,7 +88,7 @@ def learning_chart(data: pd.DataFrame, series: list[str], titles: dict[str, str]
             color=colour,
             opacity=alt.when(hover).then(alt.value(1)).otherwise(alt.value(0.15)),
         )
-        y = alt.Y("mean:Q", title=title, scale=alt.Scale(zero=metric == "video_top1"))
+        y = alt.Y("mean:Q", title=title, scale=shares if metric == "video_top1" else alt.Scale(zero=False))
         layers = [base.mark_line(strokeWidth=2, aria=False).encode(y=y, strokeDash=dash)]
         if (chosen["low"] < chosen["high"]).any():
             band = base.mark_area(aria=False).encode(
@@ -138,12 +139,13 @@ def duration_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
         alt.Chart(data)
         .mark_bar(color=SERIES[0], stroke="var(--bg)")
         .encode(
-            x=alt.X("start_s:Q", title="duration, s", bin="binned", axis=alt.Axis(grid=False)),
+            x=alt.X("start_s:Q", title="duration, s", bin="binned", axis=alt.Axis(grid=False, tickCount=8)),
             x2="end_s:Q",
-            y=alt.Y("videos:Q", title="videos", axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("videos:Q", title="videos", axis=alt.Axis(tickMinStep=1, tickCount=4, format="d")),
             description="label:N",
             tooltip=["label:N"],
         )
+        .transform_filter("datum.videos > 0")
         .properties(width=560, height=160)
     )
     return _finish(chart, description)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..artifacts import read_parquet
 from ..config import RunConfig, load_resolved
+from ..data.splits import CLASS_INDEX, TEST_LIST, TRAIN_LIST, read_class_index, read_list
 from ..errors import DataError
 from ..experiments import Experiment
 
@@ -22,9 +23,12 @@ METRIC_COLUMNS = ("experiment", "seed", "split", "metric", "value", "unit")
 HISTORY_COLUMNS = ("epoch", "step", "split", "metric", "value")
 PREDICTION_COLUMNS = ("split", "video_id", "group", "label", "prediction")
 MANIFEST_COLUMNS = ("video_id", "class", "label", "group", "n_frames", "fps", "width", "height", "has_audio", "status")
+USABLE = ("ok", "truncated")
 SHARD = re.compile(r"-\d+$")
 REPORT_RULE = "make_report"
 TRAINING_RULE = "train_single_device"
+# Never `**`: under the results lies the data folder with a JPEG file per frame.
+BENCHMARKS = ("benchmarks/*.jsonl", "*/seed*/benchmark.jsonl", "adhoc/*/seed*/benchmark.jsonl")
 BENCHMARK_COLUMNS = ["rule", "job", "wall_s", "cpu_s", "peak_memory_mb"]
 
 
@@ -54,6 +58,13 @@ class Arm:
     def short_name(self) -> str:
         """The ID without its prefix, for figures."""
         return self.name.removeprefix("EXP-").removeprefix("adhoc/")
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words; an ad-hoc run is `adhoc/<stem of its config>-<hash>`."""
+        if self.entry is not None:
+            return self.entry.title
+        return f"Ad-hoc run of {self.short_name.rpartition('-')[0] or self.short_name}"
 
     @property
     def status(self) -> Literal["done", "partial", "unfinished", "not run"]:
@@ -102,15 +113,24 @@ def read_data(config: RunConfig) -> DataFolder:
     root = Path(config.data.root)
     splits = Path(config.data.splits_root or root / "splits")
     audio_features = Path(config.data.audio_root or root / "audio")
-    lists = {name: _listed(splits / f"{name}list01.txt") for name in ("train", "test")}
+    lists = {"train": splits / TRAIN_LIST, "test": splits / TEST_LIST}
     return DataFolder(
         root=root,
         frames=Path(config.data.frames_root or root / "frames"),
         audio_features=audio_features,
         manifest=_optional_table(root / "manifest.parquet", MANIFEST_COLUMNS),
         audio=_optional_table(root / "audio.parquet", ("video_id", "status")),
-        listed={name: videos for name, videos in lists.items() if videos is not None},
+        listed={name: _listed(path) for name, path in lists.items() if path.is_file()},
     )
+
+
+def usable_videos(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The videos that frames were read of, and their `seconds`: NaN where the frame rate is unknown.
+
+    What starts from a JPEG tree alone has no frame rate.
+    """
+    usable = manifest[manifest["status"].isin(USABLE)]
+    return usable.assign(seconds=usable["n_frames"] / usable["fps"].where(usable["fps"] > 0))
 
 
 def read_benchmarks(results: Path) -> pd.DataFrame:
@@ -120,7 +140,7 @@ def read_benchmarks(results: Path) -> pd.DataFrame:
     and a run folder's own benchmark is that of its training. The report's own job is left out: it is not over yet.
     """
     rows = []
-    for path in sorted({*results.glob("benchmarks/**/*.jsonl"), *results.glob("**/seed*/benchmark.jsonl")}):
+    for path in sorted(path for pattern in BENCHMARKS for path in results.glob(pattern)):
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             if line.strip():
                 rows.append(_benchmark_row(path, number, line, results))
@@ -184,9 +204,7 @@ def _optional_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None
     return read_parquet(path, columns) if path.is_file() else None
 
 
-def _listed(path: Path) -> frozenset[str] | None:
-    """Video IDs of a split list; None where there is no such file."""
-    if not path.is_file():
-        return None
-    words = [line.split() for line in path.read_text().splitlines()]
-    return frozenset(Path(parts[0]).stem for parts in words if parts)
+def _listed(path: Path) -> frozenset[str]:
+    """Video IDs of a split list."""
+    videos = read_list(path, read_class_index(path.parent / CLASS_INDEX))
+    return frozenset(video.video_id for video in videos)

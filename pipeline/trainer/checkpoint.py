@@ -54,7 +54,9 @@ def load_checkpoint(folder: Path, expected_fingerprint: str) -> dict[str, Any] |
 
 
 def open_checkpoint(folder: Path, expected_fingerprint: str) -> dict[str, Any] | None:
-    """`load_checkpoint`, and clear the mark of an earlier finished run so that this one can be resumed."""
+    """`load_checkpoint`, clearing what a killed write left and the mark of an earlier finished run."""
+    for leftover in folder.glob(f".{STATE}.*.tmp"):
+        leftover.unlink()
     state = load_checkpoint(folder, expected_fingerprint)
     if state is None:
         (folder / STATE).unlink(missing_ok=True)

@@ -8,6 +8,8 @@ A run is a function of its resolved configuration, its data and its code: every 
 
 from __future__ import annotations
 
+import contextlib
+import math
 import resource
 import time
 from dataclasses import dataclass, field
@@ -19,10 +21,11 @@ import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..artifacts import write_bytes, write_parquet
+from ..artifacts import exclusive, write_bytes, write_parquet
 from ..config import RunConfig, TrainingConfig
 from ..data.ucf101 import UCF101Dataset, make_loader
 from ..errors import ConfigError, DataError
@@ -91,12 +94,14 @@ def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None
     if cfg.training.num_epochs == 0 and init_from is None:
         raise ConfigError("training.num_epochs=0 evaluates given weights, but there are none; set init_from")
     run = _set_up(cfg, out, init_from)
-    _describe(run)
-    state = _resume(run)
-    _train(run, state)
-    if run.fabric.is_global_zero:
-        _finish(run, state)
-    run.fabric.barrier()
+    with exclusive(out / ".lock") if run.fabric.is_global_zero else contextlib.nullcontext():
+        run.fabric.barrier()
+        _describe(run)
+        state = _resume(run)
+        _train(run, state)
+        if run.fabric.is_global_zero:
+            _finish(run, state)
+        run.fabric.barrier()
 
 
 def _set_up(cfg: RunConfig, out: Path, init_from: Path | None) -> Run:
@@ -114,8 +119,20 @@ def _set_up(cfg: RunConfig, out: Path, init_from: Path | None) -> Run:
         _load_start(network, init_from)
     optimizer = torch.optim.AdamW(network.parameters(), lr=cfg.training.lr, weight_decay=cfg.training.weight_decay)
     model, optimizer = fabric.setup(network, optimizer)
-    inputs = [Path(cfg.data.root) / "manifest.parquet", *([init_from] if init_from else [])]
-    return Run(cfg, fabric, model, network, optimizer, splits, out, run_fingerprint(cfg, MODULE, inputs))
+    identity = run_fingerprint(cfg, MODULE, _inputs(cfg, init_from))
+    return Run(cfg, fabric, model, network, optimizer, splits, out, identity)
+
+
+def _inputs(cfg: RunConfig, init_from: Path | None) -> list[Path]:
+    """The files whose content decides the run; the tables carry the recipes of frames and sound."""
+    root = Path(cfg.data.root)
+    lists = Path(cfg.data.splits_root or root / "splits")
+    candidates = [root / "manifest.parquet", *sorted(lists.glob("*.txt"))]
+    if cfg.data.use_audio:
+        candidates.append(root / "audio.parquet")
+    if init_from is not None:
+        candidates.append(init_from)
+    return [path for path in candidates if path.is_file()]
 
 
 def task_loss(
@@ -146,7 +163,7 @@ def _load_start(network: nn.Module, path: Path) -> None:
         raise DataError(f"{path}: start weights are missing; make the experiment they come from first")
     try:
         network.load_state_dict(load_file(path))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise DataError(f"{path}: start weights do not fit this model: {error}") from error
 
 
@@ -157,6 +174,8 @@ def _resume(run: Run) -> TrainingState:
     run.network.load_state_dict(saved["network"])
     run.optimizer.load_state_dict(saved["optimizer"])
     state = TrainingState(**saved["state"])
+    for epoch in range(1, state.epoch + 1):
+        print(_epoch_line(state, epoch, run.cfg.training.num_epochs))
     print(f"resumed after epoch {state.epoch}", flush=True)
     return state
 
@@ -179,7 +198,7 @@ def _train(run: Run, state: TrainingState) -> None:
             write_progress(
                 Progress(run.cfg.experiment, "train", state.epoch, training.num_epochs, metric, value, round(eta_s, 1))
             )
-            print(_epoch_line(state, training.num_epochs), flush=True)
+            print(_epoch_line(state, state.epoch, training.num_epochs), flush=True)
     if training.early_stop_patience and state.best_weights is not None:
         print(f"weights of the best validation, nll {state.best_loss:.4g}", flush=True)
         run.network.load_state_dict(state.best_weights)
@@ -222,7 +241,10 @@ def _train_step(run: Run, batch: dict[str, Any], lr: float) -> float:
     for branch in run.network.branches():
         nn.utils.clip_grad_norm_(branch.parameters(), training.grad_clip)
     run.optimizer.step()
-    return loss.detach().item()
+    value = loss.detach().item()
+    if not math.isfinite(value):
+        raise ConfigError(f"training.lr={training.lr}: the loss became {value}; lower it or training.grad_clip")
+    return value
 
 
 def _validate(run: Run, state: TrainingState) -> None:
@@ -248,9 +270,9 @@ def _save(run: Run, state: TrainingState) -> None:
     save_checkpoint(run.out / "checkpoint", saved)
 
 
-def _epoch_line(state: TrainingState, epochs: int) -> str:
-    latest = {f"{split} {metric}": value for epoch, _, split, metric, value in state.history if epoch == state.epoch}
-    return f"epoch {state.epoch}/{epochs}  " + "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
+def _epoch_line(state: TrainingState, epoch: int, epochs: int) -> str:
+    latest = {f"{split} {metric}": value for when, _, split, metric, value in state.history if when == epoch}
+    return f"epoch {epoch}/{epochs}  " + "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
 
 
 def _finish(run: Run, state: TrainingState) -> None:
@@ -258,44 +280,46 @@ def _finish(run: Run, state: TrainingState) -> None:
     cfg, network, out = run.cfg, run.network, run.out
     values: dict[str, dict[Metric, float]] = {}
     predictions = []
-    began = time.perf_counter()
+    test_seconds = 0.0
+    late = isinstance(network, VideoAudioAST) and network.fusion == "late"
     for name, dataset in (("val", run.splits.val), ("test", run.splits.test)):
         if not len(dataset):
             continue
+        began = time.perf_counter()
         windows = window_logits(network, dataset, run.fabric.device)
-        if (
-            name == "val"
-            and isinstance(network, VideoAudioAST)
-            and network.fusion == "late"
-            and cfg.training.num_epochs
-        ):
+        test_seconds = time.perf_counter() - began
+        if name == "val" and isinstance(network, VideoAudioAST) and late and cfg.training.num_epochs:
             network.set_audio_weight(choose_audio_weight(dataset, windows))
             windows = window_logits(network, dataset, run.fabric.device)
         values[name], table = evaluate(dataset, windows)
         predictions.append(table.assign(split=name))
-    eval_seconds = time.perf_counter() - began
-    if isinstance(network, VideoAudioAST) and network.fusion == "late":
+    if isinstance(network, VideoAudioAST) and late:
         values["test"][Metric.AUDIO_WEIGHT] = float(network.audio_weight)
     write_bytes(out / "model.safetensors", save({k: v.contiguous() for k, v in network.state_dict().items()}))
     write_parquet(out / "history.parquet", pd.DataFrame(state.history, columns=HISTORY_COLUMNS))
     write_parquet(out / "predictions.parquet", pd.concat(predictions, ignore_index=True))
-    write_parquet(out / "cost.parquet", long_table(cfg.experiment, cfg.seed, {"all": _cost(run, state, eval_seconds)}))
+    write_parquet(out / "cost.parquet", long_table(cfg.experiment, cfg.seed, {"all": _cost(run, state, test_seconds)}))
     metrics = long_table(cfg.experiment, cfg.seed, values)
+    if cfg.data.splits == "by_time":
+        metrics["note"] = "same videos in all splits, cut in time"
     write_parquet(out / "metrics.parquet", metrics)
     mark_finished(out / "checkpoint")
     for row in metrics[metrics["metric"] == Metric.VIDEO_TOP1].itertuples():
         print(f"{row.split} {row.metric} {row.value:.3f}", flush=True)
 
 
-def _cost(run: Run, state: TrainingState, eval_seconds: float) -> dict[Metric, float]:
+def _cost(run: Run, state: TrainingState, test_seconds: float) -> dict[Metric, float]:
     """What the run cost; kept apart from its metrics because clocks differ between equal runs."""
-    clips_evaluated = len(run.splits.val) + len(run.splits.test)
+    if run.fabric.device.type == "cuda":
+        peak_bytes = torch.cuda.max_memory_allocated(run.fabric.device)
+    else:
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     cost = {
         Metric.PARAMETERS: float(sum(parameter.numel() for parameter in run.network.parameters())),
         Metric.MACS_PER_CLIP: float(total_macs(run.network)),
-        Metric.EVAL_THROUGHPUT: clips_evaluated / eval_seconds,
+        Metric.EVAL_THROUGHPUT: len(run.splits.test) / test_seconds,
         Metric.TRAIN_TIME: state.train_seconds,
-        Metric.PEAK_MEMORY: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        Metric.PEAK_MEMORY: peak_bytes / 1e6,
     }
     if state.train_seconds:
         cost[Metric.TRAIN_THROUGHPUT] = state.clips_seen / state.train_seconds

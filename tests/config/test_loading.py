@@ -55,11 +55,14 @@ def test_layers_apply_in_their_documented_order(tmp_path: Path) -> None:
     assert run.data.image_size == load_preset("demo").run["data"]["image_size"]  # preset over schema default
 
 
-def test_legacy_clip_len_becomes_clip_lens_and_num_frames() -> None:
-    run = resolve_run("ucf101", None, {"data.clip_lens": [8]})
-    assert run.data.clip_lens == [8]
-    with pytest.raises(ConfigError, match=r"clip_len .*clip_lens"):
-        resolve_run("ucf101", None, {"data.clip_len": 16})
+def test_legacy_clip_len_becomes_clip_lens_and_num_frames(tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("data: {clip_len: 16}\n")
+    assert resolve_run("demo", file).data.clip_lens == [16]
+    assert resolve_run("demo", file).data.num_frames == 16
+    assert resolve_run("demo", file, None, {"data.num_frames": 4}).data.num_frames == 4
+    with pytest.raises(ConfigError, match=r"--set: data\.clip_len .*keep data\.clip_lens"):
+        resolve_run("demo", None, None, {"data.clip_len": 16, "data.clip_lens": [8]})
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,9 @@ def test_yaml_that_is_not_a_mapping_is_refused(tmp_path: Path) -> None:
 def test_assignments_are_typed_by_yaml() -> None:
     assert parse_assignment("data.clip_lens=[4, 8]") == ("data.clip_lens", [4, 8])
     assert parse_assignment("data.use_audio=true") == ("data.use_audio", True)
+    assert parse_assignment("data.root=/data/my clips #2") == ("data.root", "/data/my clips #2")
+    assert parse_assignment("data.root=a: b") == ("data.root", "a: b")
+    assert parse_assignment('data.root="123"') == ("data.root", "123")
     assert dotted_to_nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}
     for text in ("novalue", "=3", "a..b=1"):
         with pytest.raises(ConfigError, match=r"expected section\.key=value"):

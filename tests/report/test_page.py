@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -20,9 +21,10 @@ from pipeline.artifacts import write_parquet, write_text
 from pipeline.config.loading import PROJECT_ROOT
 from pipeline.errors import ConfigError, DataError
 from pipeline.experiments import load_catalogue
+from pipeline.machine import machine_line
 from pipeline.report.context import BASELINE, read_context
 from pipeline.report.page import make_report
-from pipeline.report.sections import SECTIONS, confusion, examples, headline
+from pipeline.report.sections import SECTIONS, confusion, examples, experiments, headline
 from pipeline.report.sections.configuration import flatten
 from pipeline.report.sections.data_card import split_members
 from pipeline.report.tables import read_benchmarks
@@ -76,6 +78,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copy_of(results: Path, tmp_path: Path) -> Path:
     return shutil.copytree(results, tmp_path / "demo")
+
+
+def add_ad_hoc(results: Path, name: str, *changes: tuple[str, str]) -> Path:
+    """Copy the baseline's run to `adhoc/<name>`, with replacements in the text of its configuration."""
+    folder = shutil.copytree(results / BASELINE, results / "adhoc" / name)
+    config = folder / "seed0" / "config.yaml"
+    text = config.read_text()
+    for old, new in ((f"experiment: {BASELINE}", f"experiment: adhoc/{name}"), *changes):
+        assert old in text, old
+        text = text.replace(old, new)
+    config.write_text(text)
+    return folder
 
 
 def test_every_section_is_there_and_linked(page: Page, tmp_path: Path) -> None:
@@ -217,12 +231,133 @@ def test_a_run_without_metrics_is_unfinished_not_missing(small: Path, tmp_path: 
 
 def test_an_ad_hoc_run_is_shown_beside_the_catalogue(small: Path, tmp_path: Path) -> None:
     results = copy_of(small, tmp_path)
-    folder = shutil.copytree(results / BASELINE, results / "adhoc" / "mine-12345678")
-    config = folder / "seed0" / "config.yaml"
-    config.write_text(config.read_text().replace(f"experiment: {BASELINE}", "experiment: adhoc/mine-12345678"))
+    folder = add_ad_hoc(results, "mine-12345678")
     make_report(results, tmp_path / "report")
     table = pd.read_parquet(tmp_path / "report" / "tables" / "experiments.parquet").set_index("experiment")
     assert table.loc["adhoc/mine-12345678", "difference"] == 0.0
+    assert table.loc["adhoc/mine-12345678", "title"] == "Ad-hoc run of mine"
+    html = (tmp_path / "report" / "index.html").read_text()
+    seed = (folder / "seed0").as_posix()
+    assert f"python -m scripts.run_ast2_ucf101 --cfg {seed}/config.yaml --out {seed}" in html
+    assert "1 of 8 done, 1 seed each; beside them 1 ad-hoc run" in html
+    assert (tmp_path / "report" / "tables" / "learning-adhoc.csv").is_file()
+    assert (tmp_path / "report" / "tables" / "confusion-mine-12345678.csv").is_file()
+
+
+def test_an_ad_hoc_run_is_no_target_of_the_workflow(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    add_ad_hoc(results, "mine-12345678")
+    (results / "adhoc" / "mine-12345678" / "seed0" / "metrics.parquet").unlink()
+    make_report(results, tmp_path / "report")
+    html = (tmp_path / "report" / "index.html").read_text()
+    assert "adhoc/mine-12345678 <span" in html
+    assert not re.search(r"snakemake[^<]*adhoc/", html)
+
+
+def test_an_ad_hoc_control_is_called_by_its_name(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    add_ad_hoc(results, "my_control-12345678", ("labels: 'true'", "labels: scrambled"))
+    assert [sentence.split(":")[0] for _, sentence in headline.controls(read_context(results))] == [
+        "my_control-12345678"
+    ]
+
+
+def test_a_run_cut_in_time_says_so_beside_runs_that_are_not(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    add_ad_hoc(results, "mine-12345678", ("splits: lists", "splits: by_time"))
+    table = experiments.experiment_table(read_context(results)).set_index("experiment")
+    assert table.loc["adhoc/mine-12345678", "title"] == "Ad-hoc run of mine; same videos in all splits"
+    assert "same videos" not in table.loc[BASELINE, "title"]
+
+
+def from_jpegs_alone(results: Path, rows: slice = slice(None)) -> Path:
+    """Make the manifest say of some videos what it says when nothing but their JPEG frames was there."""
+    path = results / "data" / "ucf101" / "manifest.parquet"
+    table = pd.read_parquet(path)
+    table.loc[table.index[rows], "fps"] = np.nan
+    table.loc[table.index[rows], "has_audio"] = False
+    table.loc[table.index[rows], "sha256"] = ""
+    write_parquet(path, table)
+    return results
+
+
+def facts_of(section: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", section))
+
+
+def test_data_from_a_jpeg_tree_alone_have_unknown_durations_and_sound(small: Path, tmp_path: Path) -> None:
+    results = from_jpegs_alone(copy_of(small, tmp_path))
+    (results / "data" / "ucf101" / "audio.parquet").unlink()
+    shutil.rmtree(results / "data" / "ucf101" / "audio")
+    make_report(results, tmp_path / "report")
+    html = (tmp_path / "report" / "index.html").read_text()
+    facts = facts_of(html)
+    assert facts["Total duration"] == facts["With sound"] == facts["Frames per second"] == "unknown"
+    assert "Durations are unknown" in html
+    assert "Sound features have not been computed" in html
+    assert "frame rate unknown</span>" in html
+    assert not re.search(r">\s*nan\b|\bnan (s|fps)\b", html)
+    assert not (tmp_path / "report" / "figures" / "durations.svg").exists()
+    counts = pd.read_parquet(tmp_path / "report" / "tables" / "data_counts.parquet").set_index("class")
+    assert counts[["seconds", "with_audio"]].isna().all(axis=None)
+    assert counts.loc["all classes", "videos"] == 24
+
+
+def test_known_durations_are_summed_beside_unknown_ones(small: Path, tmp_path: Path) -> None:
+    results = from_jpegs_alone(copy_of(small, tmp_path), slice(0, 1))
+    context = read_context(results)
+    make_report(results, tmp_path / "report")
+    facts = facts_of((tmp_path / "report" / "index.html").read_text())
+    assert facts["Total duration"].endswith(", unknown of 1 video")
+    assert facts["Frames per second"] == "25, unknown of 1 video"
+    assert context.data.manifest is not None
+    expected = (context.data.manifest["n_frames"].iloc[1:] / 25).sum()
+    counts = pd.read_parquet(tmp_path / "report" / "tables" / "data_counts.parquet").set_index("class")
+    assert counts.loc["all classes", "seconds"] == pytest.approx(expected)
+    assert pd.read_parquet(tmp_path / "report" / "tables" / "durations.parquet")["videos"].sum() == 23
+
+
+def test_bad_videos_are_left_out_by_status_whatever_their_frames(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    path = results / "data" / "ucf101" / "manifest.parquet"
+    table = pd.read_parquet(path)
+    first = table.index[table["video_id"] == "v_BounceBlue_g01_c01"]
+    table.loc[first, ["status", "message"]] = ["bad", "frame 9 is not a JPEG"]
+    write_parquet(path, table)
+    make_report(results, tmp_path / "report")
+    tables = tmp_path / "report" / "tables"
+    assert pd.read_parquet(tables / "data_counts.parquet").set_index("class").loc["BounceBlue", "videos"] == 3
+    assert pd.read_parquet(tables / "durations.parquet")["videos"].sum() == 23
+    assert 'class="example">\n<figcaption><strong>BounceBlue' not in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_a_split_list_is_read_as_training_reads_it(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    path = results / "data" / "ucf101" / "splits" / "testlist01.txt"
+    write_text(path, "BounceBlue/v_BounceBlue_g01_c01.avi\nno class\n")
+    with pytest.raises(DataError, match=r"testlist01\.txt:2"):
+        read_context(results)
+
+
+def test_benchmarks_are_found_without_walking_the_frames(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    add_ad_hoc(results, "mine-12345678")
+    write_text(results / "data" / "ucf101" / "frames" / "A" / "seed0" / "benchmark.jsonl", '{"s": 1.0}\n')
+    jobs = read_benchmarks(results).query("rule == 'train_single_device'")["job"]
+    assert sorted(jobs) == [f"{BASELINE}/seed0", "adhoc/mine-12345678/seed0"]
+
+
+def test_sound_that_changes_nothing_is_called_that(small: Path, tmp_path: Path) -> None:
+    results = copy_of(small, tmp_path)
+    folder = shutil.copytree(results / BASELINE, results / headline.LATE_FUSION)
+    config = folder / "seed0" / "config.yaml"
+    config.write_text(config.read_text().replace(f"experiment: {BASELINE}", f"experiment: {headline.LATE_FUSION}"))
+    assert "late fusion changes nothing" in " ".join(headline.summary(read_context(results)))
+
+
+def test_the_page_names_the_machine_but_not_its_owner(text: str) -> None:
+    assert machine_line() in text
+    assert platform.node() not in machine_line()
 
 
 def test_a_comparison_on_other_videos_is_refused(small: Path, tmp_path: Path) -> None:
@@ -334,7 +469,7 @@ def test_examples_show_one_clip_per_class_with_its_outcome(text: str) -> None:
     assert len(shown) == len(CLASSES)
     for name, block in zip(CLASSES, shown, strict=True):
         assert f"v_{name}_g01_c01" in block
-        assert "recognised as" in block
+        assert re.search("✓ recognised as|✗ taken for", block)
         assert block.count("<rect") == 8
 
 

@@ -124,6 +124,40 @@ def test_errors_name_the_mend(small_run, tmp_path: Path) -> None:
         train_single_device(small_run(), tmp_path / "x", tmp_path / "wide" / "model.safetensors")
 
 
+def test_damaged_start_weights_and_a_diverging_loss_are_told(small_run, tmp_path: Path) -> None:
+    (tmp_path / "half.safetensors").write_bytes(b"half of a file")
+    with pytest.raises(DataError, match=r"half\.safetensors"):
+        train_single_device(small_run(), tmp_path / "x", tmp_path / "half.safetensors")
+    with pytest.raises(ConfigError, match=r"training\.lr=1e\+30.*the loss became"):
+        train_single_device(small_run({"training.lr": 1e30, "training.grad_clip": 1e30}), tmp_path / "y")
+
+
+def test_a_resumed_log_tells_all_epochs(small_run, tmp_path: Path, monkeypatch, capsys) -> None:
+    train_and_kill(small_run(), tmp_path, 2, monkeypatch)
+    capsys.readouterr()
+    train_single_device(small_run(), tmp_path)
+    lines = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert lines == ["1/4", "2/4", "3/4", "4/4"]
+
+
+def test_splits_by_time_are_said_in_the_metrics(small_run, tmp_path: Path) -> None:
+    train_single_device(small_run({"data.splits": "by_time"}), tmp_path)
+    assert set(read_parquet(tmp_path / "metrics.parquet")["note"]) == {"same videos in all splits, cut in time"}
+
+
+def test_a_run_is_identified_by_every_table_and_list_it_reads(small_run, data_root: Path) -> None:
+    cfg = small_run(AUDIO)
+    before = trainer._inputs(cfg, None)
+    assert {path.name for path in before} == {
+        "manifest.parquet",
+        "audio.parquet",
+        "classInd.txt",
+        "trainlist01.txt",
+        "testlist01.txt",
+    }
+    assert data_root / "audio.parquet" not in trainer._inputs(small_run(), None)
+
+
 def test_task_loss_is_the_weighted_mean_of_each_net() -> None:
     logits = torch.randn(4, 3)
     labels = torch.tensor([0, 1, 2, 0])

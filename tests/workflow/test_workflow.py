@@ -89,6 +89,8 @@ def test_changed_setting_reruns_only_experiments_that_use_it(finished: Path, edi
         (["--config", "preset=tiny", "raw_video_rot=x"], "unknown key 'raw_video_rot'; did you mean 'raw_video_root'?"),
         (["--config", "preset=clips"], "raw_video_root=FOLDER"),
         (["--config", "preset=clips", "raw_video_root=nowhere"], "raw_video_root=nowhere: no such folder"),
+        (["--config", "preset=tiny", "from_frames=true"], "generates its own clips"),
+        (["--config", "preset=ucf101", "from_frames=true"], "from_frames=true: no such folder"),
         (["--config", "preset=tiny", "shards=0"], "shards=0: input should be greater than 0"),
     ],
 )

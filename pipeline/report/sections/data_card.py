@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from markupsafe import Markup
 
 from ..blocks import Block, Figure, Html, Prose, Section, Table, number_column, text_column
 from ..context import Context
 from ..experiments_md import snakemake_command
 from ..figures import duration_chart
-from ..formats import duration, labels, percent
+from ..formats import duration, labels, percent, plural
+from ..tables import usable_videos
 from ..templating import render_template
 
 SPLITS = ("train", "val", "test")
@@ -24,13 +26,12 @@ def section(context: Context) -> Section:
         command = snakemake_command("demo_data", context.preset_name, context.needs_folder)
         text = Markup("Not made yet: <code>{}/manifest.parquet</code>. Make it with <code>{}</code>")
         return Section("data", "Data", (Prose(text.format(str(context.data.root), command)),))
-    usable = manifest[manifest["n_frames"] > 0]
+    usable = usable_videos(manifest)
     blocks: list[Block] = [
         Html(render_template("facts.html.jinja", facts=_totals(manifest, usable))),
-        _counts(context, manifest),
+        _counts(context, usable),
+        _durations(usable["seconds"].dropna().to_numpy(dtype=np.float64)),
     ]
-    if len(usable):
-        blocks.append(_durations(usable))
     blocks += [_damaged(context, manifest), *_audio(context)]
     return Section("data", "Data", tuple(blocks))
 
@@ -51,61 +52,73 @@ def split_members(context: Context) -> dict[str, frozenset[str]]:
 
 def _totals(manifest: pd.DataFrame, usable: pd.DataFrame) -> list[tuple[str, str]]:
     sizes = sorted(set(labels(usable, "{width}×{height}")))
-    rates = sorted({f"{rate:.4g}" for rate in usable["fps"]}, key=float)
-    total_s = float((usable["n_frames"] / usable["fps"]).sum())
+    timed = usable[usable["seconds"].notna()]
+    rates = sorted({f"{rate:.4g}" for rate in timed["fps"]}, key=float)
     damaged = int((manifest["status"] != "ok").sum())
-    sound = f"{percent(float(usable['has_audio'].mean()))} of videos" if len(usable) else "–"
+    sounding = int(timed["has_audio"].sum())
+    sound = f"{sounding:,} of {plural(len(timed), 'video')} ({percent(sounding / max(len(timed), 1))})"
+    # Only the raw file tells the rate and the sound track: unknown together.
+    unknown = f"unknown of {plural(len(usable) - len(timed), 'video')}" if len(timed) < len(usable) else ""
     return [
         ("Videos", f"{len(manifest):,}"),
         ("Classes", str(manifest.loc[manifest["label"] >= 0, "class"].nunique())),
         ("Groups", f"{manifest[['class', 'group']].drop_duplicates().shape[0]:,}"),
-        ("Together", duration(total_s)),
-        ("With sound", sound),
+        ("Total duration", _known(duration(float(timed["seconds"].sum())) if len(timed) else "", unknown)),
+        ("With sound", _known(sound if len(timed) else "", unknown)),
         ("Size, pixels", _few(sizes)),
-        ("Frames per second", _few(rates)),
+        ("Frames per second", _known(_few(rates), unknown)),
         ("Damaged", str(damaged)),
     ]
+
+
+def _known(text: str, unknown: str) -> str:
+    """What is known, and of how many videos it is not; `unknown` alone if of none it is."""
+    return ", ".join(part for part in (text, unknown) if part) if text else "unknown"
 
 
 def _few(values: list[str]) -> str:
     return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
 
 
-def _counts(context: Context, manifest: pd.DataFrame) -> Table:
+def _counts(context: Context, usable: pd.DataFrame) -> Table:
     members = split_members(context)
-    usable = manifest[manifest["status"] != "bad"]
     by_class = usable.groupby("class", sort=True)
     in_split = {name: usable["video_id"].isin(list(members[name])) for name in SPLITS}
     data = pd.DataFrame({name: chosen.groupby(usable["class"]).sum() for name, chosen in in_split.items()})
     data["videos"] = by_class.size()
     data["groups"] = by_class["group"].nunique()
-    data["with_audio"] = by_class["has_audio"].sum()
-    data["seconds"] = (usable["n_frames"] / usable["fps"]).groupby(usable["class"]).sum()
+    known = usable["seconds"].notna()
+    data["with_audio"] = usable["has_audio"].astype("float64").where(known).groupby(usable["class"]).sum(min_count=1)
+    data["seconds"] = by_class["seconds"].sum(min_count=1)
     data = data.loc[usable.groupby("class")["label"].min().sort_values(kind="stable").index].reset_index()
-    total = data.drop(columns="class").sum().to_frame().T.assign(**{"class": "all classes"})
+    total = data.drop(columns="class").sum(min_count=1).to_frame().T.assign(**{"class": "all classes"})
     data = pd.concat([data, total], ignore_index=True)[["class", *SPLITS, "videos", "groups", "with_audio", "seconds"]]
     by_time = context.config.data.splits == "by_time"
     note = "Every video is in all three splits, cut in time. " if by_time else "No group is in two splits. "
+    if not known.all():
+        note += f"Duration and sound of {plural(int((~known).sum()), 'video')} are unknown and not counted. "
     listed = "" if context.finished else "Before a first run the validation videos still count as train. "
     return Table(
         "data_counts",
         "Videos by class and split",
-        note + listed + "Damaged videos without a single frame are left out.",
+        note + listed + "Bad videos, without a single frame, are left out.",
         data,
         (
             text_column("class", "Class"),
             *(number_column(name, name, "{:,.0f}") for name in SPLITS),
             number_column("videos", "Videos", "{:,.0f}"),
-            number_column("groups", "Groups", "{:,.0f}"),
-            number_column("with_audio", "With sound", "{:,.0f}"),
-            number_column("seconds", "Seconds", "{:,.0f}"),
+            number_column("groups", "Groups", "{:,.0f}", explanation="clips cut from one recording share a group"),
+            number_column("with_audio", "With sound", "{:,.0f}", missing="unknown"),
+            number_column("seconds", "Seconds", "{:,.0f}", missing="unknown"),
         ),
     )
 
 
-def _durations(usable: pd.DataFrame) -> Figure:
-    seconds = (usable["n_frames"] / usable["fps"]).to_numpy(dtype=np.float64)
-    counts, edges = np.histogram(seconds, bins=BINS)
+def _durations(seconds: Float[np.ndarray, " V"]) -> Figure | Prose:
+    """The histogram of the known durations."""
+    if not len(seconds):
+        return Prose(Markup("Durations are unknown: frames that start from a JPEG tree have no rate."))
+    counts, edges = np.histogram(seconds, bins=min(BINS, len(seconds)))
     data = pd.DataFrame({"start_s": edges[:-1], "end_s": edges[1:], "videos": counts})
     data["label"] = labels(data, "{start_s:.2f} to {end_s:.2f} s: {videos} videos")
     middle, low, high = np.median(seconds), seconds.min(), seconds.max()

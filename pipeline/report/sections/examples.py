@@ -14,10 +14,12 @@ from markupsafe import Markup
 from PIL import Image
 
 from ...artifacts import read_npy, read_parquet
+from ...data.jpeg_tree import frame_path
 from ...errors import DataError
-from ..blocks import Block, Html, Prose, Section
+from ..blocks import Block, Html, Prose, Section, is_missing
 from ..context import BASELINE, Context
 from ..formats import percent
+from ..tables import usable_videos
 from ..templating import render_template
 
 FRAMES = 8
@@ -42,7 +44,8 @@ class Example:
     frame_numbers: list[int]
     sound_uri: str | None
     sound_note: str
-    duration_s: float
+    n_frames: int
+    duration_s: float | None
 
 
 def section(context: Context) -> Section:
@@ -60,7 +63,7 @@ def section(context: Context) -> Section:
     shown = [example for example in examples if example is not None]
     if not shown:
         return Section("examples", "Example clips", (Prose(Markup("No test video has frames on disk.")),))
-    blocks: list[Block] = [Prose(_intro(len(shown), classes, truth is not None))]
+    blocks: list[Block] = [Prose(_intro(context, len(shown), classes, truth is not None))]
     blocks.append(Html(render_template("examples.html.jinja", examples=shown, baseline=BASELINE)))
     return Section("examples", "Example clips", tuple(blocks))
 
@@ -80,18 +83,20 @@ def frame_indices(n_frames: int) -> list[int]:
     return [min(n_frames - 1, int((k + 0.5) * n_frames / FRAMES)) for k in range(FRAMES)]
 
 
-def _intro(shown: int, classes: int, has_truth: bool) -> Markup:
+def _intro(context: Context, shown: int, classes: int, has_truth: bool) -> Markup:
     some = f" {shown} of {classes} classes are shown." if shown < classes else ""
     box = " Boxes mark the moving target as the generator placed it." if has_truth else ""
+    by_time = context.config.data.splits == "by_time"
+    part = " The whole video is shown; tested is its last fifth." if by_time else ""
     return Markup(
         "The first test video of each class by name, not chosen by its result.{} Frames stand in the middle of each "
         "eighth of the video; below, on the same time axis, its log-mel spectrogram (low tones at the bottom, bright "
-        "is loud, scaled to each clip).{}"
-    ).format(some, box)
+        "is loud, scaled to each clip).{}{}"
+    ).format(some, part, box)
 
 
 def _chosen(context: Context, manifest: pd.DataFrame, predictions: pd.DataFrame | None) -> tuple[list[pd.Series], int]:
-    usable = manifest[(manifest["n_frames"] > 0) & (manifest["label"] >= 0)]
+    usable = usable_videos(manifest[manifest["label"] >= 0])
     tested = context.data.listed.get("test", frozenset()) if predictions is None else set(predictions.index)
     candidates = usable[usable["video_id"].isin(list(tested))].sort_values(["label", "video_id"])
     first = candidates.groupby("label").head(1)
@@ -120,13 +125,14 @@ def _example(
         frame_numbers=[index + 1 for index in indices],
         sound_uri=sound,
         sound_note=note,
-        duration_s=float(row["n_frames"] / row["fps"]),
+        n_frames=int(row["n_frames"]),
+        duration_s=None if is_missing(row["seconds"]) else float(row["seconds"]),
     )
 
 
 def _strip(folder: Path, indices: list[int]) -> tuple[Image.Image, float]:
     """Frames side by side, and the factor from native to shown pixels."""
-    pictures = [_frame(folder / f"{index + 1:05d}.jpg") for index in indices]
+    pictures = [_frame(frame_path(folder, index)) for index in indices]
     scale = FRAME_WIDTH / pictures[0].width
     height = round(pictures[0].height * scale)
     strip = Image.new("RGB", (FRAME_WIDTH * len(pictures), height))
@@ -168,7 +174,9 @@ def _outcome(row: pd.Series, predictions: pd.DataFrame | None, names: dict[int, 
     predicted = int(mine["prediction"])
     sure = mine.get(f"p_{predicted}")
     probability = f" with probability {percent(float(sure))}" if sure is not None else ""
-    return f"recognised as {names.get(predicted, f'class {predicted}')}{probability}", predicted == int(row["label"])
+    right = predicted == int(row["label"])
+    verb = "recognised as" if right else "taken for"
+    return f"{verb} {names.get(predicted, f'class {predicted}')}{probability}", right
 
 
 def _sound(context: Context, row: pd.Series) -> tuple[str | None, str]:
@@ -177,7 +185,7 @@ def _sound(context: Context, row: pd.Series) -> tuple[str | None, str]:
         return None, "no sound features computed"
     features = read_npy(path)
     if not features.any():
-        return None, "silence" if row["has_audio"] else "no sound track"
+        return None, "silence" if row["has_audio"] or is_missing(row["seconds"]) else "no sound track"
     return _data_uri(Image.fromarray(log_mel_picture(features)), "PNG", optimize=True), f"{features.shape[1]} mel bands"
 
 

@@ -32,7 +32,7 @@ def section(context: Context) -> Section:
     if context.chance is not None and context.estimates:
         blocks.append(_figure(context, data))
     blocks.append(Table("experiments", "All experiments", CAPTION, data, _columns(data), filterable=True))
-    missing = [arm.name for arm in context.arms if arm.status != "done"]
+    missing = [arm.name for arm in context.arms if arm.status != "done" and arm.entry is not None]
     if missing:
         command = snakemake_command(" ".join(missing), context.preset_name, context.needs_folder)
         blocks.append(Prose(Markup("Missing experiments are made by <code>{}</code>").format(command)))
@@ -59,7 +59,7 @@ def _row(context: Context, arm: Arm) -> dict[str, Any]:
     spread = float(np.std(estimate.by_seed, ddof=1)) if estimate and len(estimate.by_seed) > 1 else math.nan
     return {
         "experiment": arm.name,
-        "title": arm.entry.title if arm.entry else "not in the catalogue",
+        "title": arm.title + _split_note(context, arm),
         "kind": "control" if arm.is_control else "experiment",
         "status": arm.status,
         "seeds": len(arm.runs),
@@ -81,6 +81,12 @@ def _row(context: Context, arm: Arm) -> dict[str, Any]:
         "verdict": estimate.verdict.sentence if estimate and estimate.verdict else "",
         "verdict_outcome": estimate.verdict.outcome if estimate and estimate.verdict else "",
     }
+
+
+def _split_note(context: Context, arm: Arm) -> str:
+    """Marks a run cut in time among others that are not, where the page's own warning does not stand."""
+    splits = {run.config.data.splits for run in arm.runs}
+    return "; same videos in all splits" if splits - {context.config.data.splits} == {"by_time"} else ""
 
 
 def _columns(data: pd.DataFrame) -> tuple[Column, ...]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-
-import psutil
 from markupsafe import Markup
 
+from ...machine import machine_line
 from ..accuracy import Verdict
 from ..blocks import Block, Html, Notice, Section
 from ..context import BASELINE, Context
 from ..experiments_md import snakemake_command
 from ..formats import percent, percent_bounds, plural, point_bounds, points
+from ..tables import Arm
 from ..templating import render_template
 
 FEW_GROUPS = 20
@@ -40,7 +39,7 @@ def section(context: Context) -> Section:
 def summary(context: Context) -> list[Markup]:
     """The results in sentences, each computed from the artefacts."""
     if not context.finished:
-        command = snakemake_command("", context.preset_name, context.needs_folder).replace("  ", " ")
+        command = snakemake_command("", context.preset_name, context.needs_folder)
         return [Markup("No experiment has been run yet. This makes all of them: <code>{}</code>").format(command)]
     sentences = [_baseline_sentence(context), _fusion_sentence(context)]
     return [sentence for sentence in sentences if sentence]
@@ -73,6 +72,8 @@ def _fusion_sentence(context: Context) -> Markup | None:
     if estimate is None or isinstance(estimate.difference, str):
         return None
     gap = estimate.difference
+    if gap.low == gap.mean == gap.high == 0:
+        return Markup("Adding sound by late fusion changes nothing: in every group as many videos are right as before.")
     reading = "a gain" if gap.low > 0 else "a loss" if gap.high < 0 else "too close to call on these videos"
     return Markup(
         "Adding sound by late fusion changes that by <strong>{} points</strong> (95 % bounds {}): {}."
@@ -85,13 +86,13 @@ def controls(context: Context) -> list[tuple[Verdict, str]]:
     for arm in context.finished:
         estimate = context.estimates.get(arm.name)
         if estimate is not None and estimate.verdict is not None:
-            sentence = f"{_control_title(arm.name)}: {percent(estimate.accuracy.mean)}, {estimate.verdict.sentence}"
+            sentence = f"{_control_title(arm)}: {percent(estimate.accuracy.mean)}, {estimate.verdict.sentence}"
             rows.append((estimate.verdict, sentence))
     return rows
 
 
-def _control_title(name: str) -> str:
-    return name.split("-", 3)[-1].replace("-", " ")
+def _control_title(arm: Arm) -> str:
+    return arm.short_name if arm.entry is None else arm.name.split("-", 3)[-1].replace("-", " ")
 
 
 def _broken_promises(context: Context) -> list[Markup]:
@@ -117,10 +118,13 @@ def _few_groups(groups: int) -> Markup:
 
 def _facts(context: Context) -> list[tuple[str, str]]:
     config = context.config
-    done = sum(arm.status == "done" for arm in context.arms)
+    catalogued = [arm for arm in context.arms if arm.entry is not None]
+    adhoc = len(context.arms) - len(catalogued)
+    done = sum(arm.status == "done" for arm in catalogued)
+    beside = f"; beside them {plural(adhoc, 'ad-hoc run')}" if adhoc else ""
     facts = [
         ("Preset", f"{context.preset_name}: {context.preset.description}"),
-        ("Experiments", f"{done} of {len(context.arms)} done, {plural(len(context.preset.seeds), 'seed')} each"),
+        ("Experiments", f"{done} of {len(catalogued)} done, {plural(len(context.preset.seeds), 'seed')} each{beside}"),
         ("Data", str(context.data.root)),
         ("Splits", SPLITS[config.data.splits]),
         ("Input", INPUTS[config.data.input]),
@@ -128,9 +132,3 @@ def _facts(context: Context) -> list[tuple[str, str]]:
     if context.estimates:
         facts.append(("Bounds cover", _what_bounds_cover(context)))
     return [*facts, ("Report made on", machine_line())]
-
-
-def machine_line() -> str:
-    """The machine, without anything that identifies it."""
-    memory_gb = psutil.virtual_memory().total / 2**30
-    return f"{platform.machine()}, {psutil.cpu_count()} cores, {memory_gb:.0f} GB, Python {platform.python_version()}"

@@ -13,7 +13,7 @@ from ..templating import render_template
 
 def section(context: Context) -> Section:
     """One entry per experiment: what for, what state, which commands."""
-    everything = snakemake_command("all", context.preset_name, context.needs_folder)
+    everything = snakemake_command("", context.preset_name, context.needs_folder)
     folder = Markup(" Put your folder of <code>Class/*.avi</code> in place of FOLDER.") if context.needs_folder else ""
     intro = Markup(
         "All of this page: <code>{}</code>.{} The first line of each entry makes the experiment with everything it "
@@ -27,8 +27,10 @@ def section(context: Context) -> Section:
 def _entry(context: Context, arm: Arm) -> dict[str, object]:
     entry = arm.entry
     if entry is None:
-        folder = (arm.runs[0].folder if arm.runs else arm.unfinished[0]).as_posix()
-        commands = [f"python -m scripts.run_ast2_ucf101 --cfg {folder}/config.yaml --out {folder}"]
+        folders = [folder.as_posix() for folder in (*(run.folder for run in arm.runs), *arm.unfinished)]
+        commands = [
+            f"python -m scripts.run_ast2_ucf101 --cfg {folder}/config.yaml --out {folder}" for folder in folders
+        ]
     else:
         commands = [
             snakemake_command(arm.name, context.preset_name, context.needs_folder),
@@ -36,7 +38,7 @@ def _entry(context: Context, arm: Arm) -> dict[str, object]:
         ]
     return {
         "name": arm.name,
-        "title": entry.title if entry else "ad-hoc run",
+        "title": arm.title,
         "purpose": entry.purpose if entry else "",
         "init_from": entry.init_from if entry else None,
         "status": "unfinished: see its log.txt" if arm.status == "unfinished" else arm.status,
