@@ -59,7 +59,9 @@ class DataConfig(Section):
     audio: Literal["own", "shuffled"] = Field(
         "own", description="`shuffled` gives each video another one's sound (control)"
     )
-    labels: Literal["true", "scrambled"] = Field("true", description="`scrambled` permutes training labels (control)")
+    labels: Literal["true", "scrambled"] = Field(
+        "true", description="`scrambled` spreads all labels evenly over each class (control)"
+    )
     input: Literal["raw", "minus_clip_mean"] = Field(
         "raw", description="pixels as they are, or minus the mean over the clip's frames"
     )

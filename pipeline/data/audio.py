@@ -195,7 +195,9 @@ def _row(video: Path, config: PreprocessAudioData, settings: dict[str, Any]) -> 
         receipt_path.unlink(missing_ok=True)
         return _write_features(video, target, n_frames, config, unreadable(error))
     row = _write_features(video, target, n_frames, config)
-    write_receipt(receipt_path, source, settings, row)
+    # One that vanished meanwhile is looked at again when it is back.
+    if video.is_file():
+        write_receipt(receipt_path, source, settings, row)
     return row
 
 

@@ -50,10 +50,14 @@ def prepare_class_index(
 
 
 def write_missing_lists(out: Path, table: pd.DataFrame, splits: Path | None) -> None:
-    """Where `splits` gives no list, write both: every video of the manifest is for training and for test."""
+    """Where `splits` gives no list, write both: every video is for training and for test.
+
+    A video whose name states no group has status `bad` and could not be read back from a list: it is left out.
+    """
     if _given(splits, TRAIN_LIST, TEST_LIST):
         return
-    names = zip(table["class"], table["video_id"], strict=True)
+    named = table[table["group"] >= 0]
+    names = zip(named["class"], named["video_id"], strict=True)
     lines = "".join(f"{class_name}/{video_id}.avi\n" for class_name, video_id in names)
     for name in (TRAIN_LIST, TEST_LIST):
         write_text(out / "splits" / name, lines)

@@ -19,6 +19,7 @@ from ..config.sections import RunConfig
 from ..errors import ConfigError, DataError
 from .clips import LightClip, collate_clips
 from .packed import MappedArrays, packed_path, packed_size, rebuild_command
+from .scrambled_labels import scramble_labels
 from .sound_table import SoundTable
 from .splits import Split
 from .video_table import select_videos
@@ -70,7 +71,7 @@ class UCF101Dataset(Dataset[dict[str, Any]]):
         self.num_classes = len(self.class_names)
         if self.is_train and cfg.data.labels == "scrambled":
             rng = np.random.default_rng(np.random.SeedSequence([cfg.seed], spawn_key=LABEL_STREAM))
-            self.videos["label"] = rng.permutation(self.videos["label"].to_numpy())
+            self.videos["label"] = scramble_labels(self.videos["label"].to_numpy(), rng)
         self._sound = SoundTable(cfg, self.videos) if self.use_audio else None
         if self._sound is not None:
             self.videos["has_audio"] = self._sound.has_audio

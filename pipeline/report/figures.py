@@ -39,9 +39,11 @@ def accuracy_chart(data: pd.DataFrame, chance: float, description: str) -> dict[
     def panel(prefix: str, label: str, title: str, zero: float, width: int, axis: alt.Axis | None) -> Any:
         low, middle, high = f"{prefix}_low", prefix, f"{prefix}_high"
         base = alt.Chart(data).encode(y=alt.Y("experiment:N", scale=rows, title=None, axis=axis))
-        x = alt.X(f"{middle}:Q", title=title, axis=alt.Axis(tickCount=5))
+        # More ticks than this, and Vega drops every other label, the zero perhaps among them.
+        ticks = alt.Axis(tickCount=4)
+        x = alt.X(f"{middle}:Q", title=title, axis=ticks)
         bounds = base.mark_rule(strokeWidth=2, aria=False).encode(
-            x=alt.X(f"{low}:Q", title=title, axis=alt.Axis(tickCount=5)), x2=high, color=style["color"]
+            x=alt.X(f"{low}:Q", title=title, axis=ticks), x2=high, color=style["color"]
         )
         points = base.mark_point(filled=True, size=110, opacity=1).encode(
             x=x, description=f"{label}:N", tooltip=["experiment:N", alt.Tooltip(f"{label}:N", title=title)], **style
@@ -135,13 +137,15 @@ def confusion_chart(data: pd.DataFrame, classes: list[str], description: str) ->
 
 def duration_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
     """A histogram that is binned already: columns start_s, end_s, videos, label."""
+    tallest = int(data["videos"].max())
+    counts = list(range(0, tallest + 1, max(1, -(-tallest // 4))))
     chart = (
         alt.Chart(data)
         .mark_bar(color=SERIES[0], stroke="var(--bg)")
         .encode(
             x=alt.X("start_s:Q", title="duration, s", bin="binned", axis=alt.Axis(grid=False, tickCount=8)),
             x2="end_s:Q",
-            y=alt.Y("videos:Q", title="videos", axis=alt.Axis(tickMinStep=1, tickCount=4, format="d")),
+            y=alt.Y("videos:Q", title="videos", axis=alt.Axis(values=counts, format="d")),
             description="label:N",
             tooltip=["label:N"],
         )

@@ -18,6 +18,7 @@ from pipeline.command_line import exit_code
 from pipeline.config import AudioConfig, PreprocessAudioConfig
 from pipeline.config.sections import PreprocessAudioData
 from pipeline.data import audio as module
+from pipeline.data import receipts, recipe
 from pipeline.data.audio import frame_windows, log_mel, mel_power, merge_audio, preprocess_shard, read_sound
 from pipeline.data.frames import extract_shard
 from pipeline.errors import DataError
@@ -187,6 +188,74 @@ def test_shards_and_resuming(stage, monkeypatch, write_avi, noise):
     (Path(stage.frames_root) / "Jump/v_Jump_g01_c01/00010.jpg").unlink()
     assert preprocess(stage.model_copy(update={"n_mels": 32})).loc["v_Jump_g01_c01", "n_frames"] == 9
     assert calls == ["v_Jump_g01_c01"]
+
+
+@pytest.mark.parametrize("changed", ["sources_digest", "version"])
+def test_edited_code_or_another_library_makes_the_features_again(stage, monkeypatch, changed):
+    """The edit is executed: the new code gives features of half the size, and table and files must follow it."""
+
+    def features() -> np.ndarray:
+        return np.load(Path(stage.audio_root) / "v_Jump_g01_c01.npy")
+
+    before, old = preprocess(stage), features()
+    assert before["recipe"].str.fullmatch("[0-9a-f]{16}").all()
+    assert before["recipe"].nunique() == 1
+    original = module.log_mel
+    monkeypatch.setattr(module, "log_mel", lambda *arguments: original(*arguments) / 2)
+    pd.testing.assert_frame_equal(preprocess(stage), before)
+    np.testing.assert_array_equal(features(), old)
+    monkeypatch.setattr(recipe, changed, lambda name: "another")
+    after = preprocess(stage)
+    assert (after["recipe"] != before["recipe"]).all()
+    np.testing.assert_array_equal(features(), old / 2)
+
+
+def test_other_settings_change_the_table(stage):
+    one, other = (preprocess(stage.model_copy(update={"ref": ref})) for ref in ("fixed", "max"))
+    assert (one["recipe"] != other["recipe"]).all()
+
+
+def test_raw_files_that_cannot_be_read_become_rows(stage, monkeypatch):
+    """With frames they count as damaged sound, without as bad; nothing vouches for them, so a rerun looks again."""
+    whole = preprocess(stage)
+    folder = Path(stage.raw_video_root) / "Jump"
+    (folder / "v_Jump_g01_c01.avi").rename(folder / "away")
+    (folder / "v_Jump_g01_c01.avi").symlink_to(folder / "nowhere")
+    (folder / "v_Jump_g04_c01.avi").unlink()
+    (folder / "v_Jump_g04_c01.avi").symlink_to(folder / "nowhere")
+    (folder / "v_Jump_g02_c01.avi").write_bytes((folder / "v_Jump_g02_c01.avi").read_bytes() + b"changed")
+
+    def forbidden(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(receipts, "sha256_of_file", forbidden)
+        table = preprocess(stage)
+    assert list(table["status"]) == ["decode_error", "decode_error", "decode_error", "bad"]
+    assert list(table["n_frames"]) == list(whole["n_frames"])
+    assert table.loc["v_Jump_g01_c01", "message"] == "the file cannot be read: No such file or directory"
+    assert table.loc["v_Jump_g02_c01", "message"] == "the file cannot be read: Permission denied"
+    assert "No such file or directory" in table.loc["v_Jump_g04_c01", "message"]
+    assert not np.load(Path(stage.audio_root) / "v_Jump_g01_c01.npy").any()
+    (folder / "v_Jump_g01_c01.avi").unlink()
+    (folder / "away").rename(folder / "v_Jump_g01_c01.avi")
+    assert list(preprocess(stage)["status"]) == ["ok", "no_audio", "decode_error", "bad"]
+
+
+def test_a_raw_file_that_vanishes_while_it_is_read_is_read_again(stage, monkeypatch):
+    away = Path(stage.raw_video_root) / "away"
+
+    def vanishing(path: Path, rate: int) -> object:
+        if path.stem == "v_Jump_g01_c01":
+            path.rename(away)
+        return read(path, rate)
+
+    read = module.read_sound
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_sound", vanishing)
+        assert preprocess(stage).loc["v_Jump_g01_c01", "status"] == "decode_error"
+    away.rename(Path(stage.raw_video_root) / "Jump/v_Jump_g01_c01.avi")
+    assert preprocess(stage).loc["v_Jump_g01_c01", "status"] == "ok"
 
 
 def test_a_killed_run_resumes(stage, monkeypatch):

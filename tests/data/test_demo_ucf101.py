@@ -160,6 +160,32 @@ def test_foreign_file_is_never_removed(copy: Path) -> None:
     assert foreign.exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["SlideCool/v_Holiday_g90_c01.avi", "SlideCool/beach.avi", "Beach/v_Beach_g01_c01.avi"]
+)
+def test_empty_foreign_file_is_never_removed(copy: Path, name: str) -> None:
+    foreign = copy / "UCF-101" / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.touch()
+    with pytest.raises(DataError, match=f"{foreign.name}: is not a generated clip"):
+        finish_demo(copy, BAD, 1)
+    assert foreign.exists()
+
+
+def test_truth_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise DataError("disk full")
+
+    write_demo(tmp_path, CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(demo_ucf101, "write_text", full)
+        with pytest.raises(DataError, match="disk full"):
+            finish_demo(tmp_path, CONFIG, 1)
+    assert not (tmp_path / "truth.parquet").exists()
+    finish_demo(tmp_path, CONFIG, 1)
+    assert (tmp_path / "truth.parquet").exists()
+
+
 def test_merge_names_the_shard_that_is_missing_or_stale(copy: Path) -> None:
     with pytest.raises(DataError, match=r"truth-0-of-2.parquet: is missing; .* --shard 0/2"):
         finish_demo(copy, BAD, 2)

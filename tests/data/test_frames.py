@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
+import PIL
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +21,11 @@ from PIL import Image
 
 from pipeline.command_line import exit_code
 from pipeline.data import frames as module
+from pipeline.data import receipts, recipe
 from pipeline.data.frames import MANIFEST_TYPES, extract_shard, merge_manifest, pack_tree
-from pipeline.data.jpeg_tree import frame_files, frame_path
+from pipeline.data.jpeg_tree import encode_jpeg, frame_files, frame_path
 from pipeline.data.packed import packed_size
+from pipeline.data.splits import read_class_index, read_list
 from pipeline.errors import DataError
 from scripts.extract_frames import main
 
@@ -89,7 +93,7 @@ def test_repacking_at_another_size_keeps_what_only_the_raw_file_knew(raw, tmp_pa
     pack_tree(out, 12, WHOLE)
     merge_manifest(out, 1)
     again = pd.read_parquet(out / "manifest.parquet").set_index("video_id")
-    pd.testing.assert_frame_equal(table, again)
+    pd.testing.assert_frame_equal(table.drop(columns="recipe"), again.drop(columns="recipe"))
     assert np.load(out / "packed/v_Jump_g01_c01.npy").shape == (6, 12, 16, 3)
     (out / "frames/Jump/v_Jump_g01_c01/00006.jpg").unlink()
     pack_tree(out, 12, WHOLE)
@@ -168,6 +172,95 @@ def test_what_changed_is_done_again(raw, tmp_path, monkeypatch, write_avi):
     assert np.load(out / "packed/v_Wave_g01_c01.npy").shape == (7, 12, 16, 3)
 
 
+def inverted(frame: np.ndarray) -> bytes:
+    return encode_jpeg(255 - frame)
+
+
+def brightness(out: Path, table: pd.DataFrame) -> list[float]:
+    return [float(np.load(out / f"packed/{video_id}.npy").mean()) for video_id in table.index]
+
+
+def test_edited_code_makes_everything_again(raw, tmp_path, monkeypatch):
+    """The edit is executed: the new code inverts the frames, and tables and files must follow it."""
+    out = tmp_path / "out"
+    before = extract(raw, out)
+    dark = brightness(out, before)
+    assert before["recipe"].str.fullmatch("[0-9a-f]{16}").all()
+    assert before["recipe"].nunique() == 1
+    monkeypatch.setattr(module, "encode_jpeg", inverted)
+    pd.testing.assert_frame_equal(extract(raw, out), before)
+    assert brightness(out, before) == dark
+    monkeypatch.setattr(recipe, "sources_digest", lambda name: f"another {name}")
+    after = extract(raw, out)
+    assert (after["recipe"] != before["recipe"]).all()
+    assert brightness(out, after) == pytest.approx([255 - value for value in dark], abs=2)
+
+
+def test_another_library_makes_everything_again(raw, tmp_path, monkeypatch):
+    before = extract(raw, tmp_path / "out")
+    monkeypatch.setattr(module, "encode_jpeg", inverted)
+    monkeypatch.setattr(recipe, "version", lambda name: "0")
+    after = extract(raw, tmp_path / "out")
+    assert (after["recipe"] != before["recipe"]).all()
+    assert min(brightness(tmp_path / "out", after)) > 150
+
+
+def test_repacking_with_new_code_does_not_vouch_for_frames_of_the_old(raw, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    before = extract(raw, out)
+    monkeypatch.setattr(module, "encode_jpeg", inverted)
+    monkeypatch.setattr(recipe, "sources_digest", lambda name: "another")
+    for _ in range(2):
+        pack_tree(out, 24, WHOLE)
+        merge_manifest(out, 1)
+        packed = pd.read_parquet(out / "manifest.parquet").set_index("video_id")
+        pd.testing.assert_frame_equal(packed.drop(columns="recipe"), before.drop(columns="recipe"))
+        assert max(brightness(out, packed)) < 100
+    assert min(brightness(out, extract(raw, out))) > 150
+
+
+def test_parts_of_an_older_version_are_refused(raw, tmp_path):
+    extract_shard(raw, tmp_path / "out", 24, WHOLE)
+    part = tmp_path / "out/shards/frames-0-of-1.parquet"
+    pd.read_parquet(part).drop(columns="recipe").to_parquet(part)
+    with pytest.raises(DataError, match=r"frames-0-of-1.parquet: lacks the column.s. recipe"):
+        merge_manifest(tmp_path / "out", 1)
+
+
+def test_raw_files_that_cannot_be_read_become_rows(raw, tmp_path, monkeypatch):
+    """One is forbidden (root may read anything, so the refusal is made), one a dead link, one vanishes."""
+    out = tmp_path / "out"
+    whole = extract(raw, out)
+    (raw / "Jump/v_Jump_g03_c01.avi").symlink_to(raw / "nowhere.avi")
+    for name in ("Jump/v_Jump_g01_c01.avi", "Jump/v_Jump_g02_c01.avi"):
+        (raw / name).write_bytes((raw / name).read_bytes() + b"changed")
+
+    def forbidden(path: Path) -> str:
+        if path.stem == "v_Jump_g01_c01":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return sha256(path)
+
+    def vanishing(path: Path, take: object) -> object:
+        path.rename(tmp_path / "away.avi")
+        return decode(path, take)
+
+    sha256, decode = receipts.sha256_of_file, module.decode_video
+    with monkeypatch.context() as patch:
+        patch.setattr(receipts, "sha256_of_file", forbidden)
+        patch.setattr(module, "decode_video", vanishing)
+        table = extract(raw, out)
+    assert list(table["status"]) == ["bad", "bad", "bad", "ok"]
+    assert list(table["n_frames"]) == [0, 0, 0, 7]
+    reasons = ["Permission denied", "No such file or directory", "No such file or directory"]
+    assert list(table["message"])[:3] == [f"the file cannot be read: {reason}" for reason in reasons]
+    assert [path.stem for path in (out / "packed").iterdir()] == ["v_Wave_g01_c01"]
+    (tmp_path / "away.avi").rename(raw / "Jump/v_Jump_g02_c01.avi")
+    (raw / "Jump/v_Jump_g03_c01.avi").unlink()
+    again = extract(raw, out)
+    assert list(again["status"]) == ["ok"] * 3, "what is back is read again"
+    assert list(again["n_frames"]) == list(whole["n_frames"])
+
+
 @pytest.mark.parametrize("where", ["jpeg", "packed", "receipt"])
 def test_full_disk_leaves_nothing_half_written(raw, tmp_path, monkeypatch, where):
     out = tmp_path / "out"
@@ -182,7 +275,7 @@ def test_full_disk_leaves_nothing_half_written(raw, tmp_path, monkeypatch, where
             patch.setattr(np, "save", full)
         else:
             patch.setattr("pipeline.artifacts.json.dumps", full)
-        patch.setattr(module, "prepare_class_index", lambda *arguments: {})
+        patch.setattr(module, "prepare_class_index", lambda *arguments, **keywords: {})
         with pytest.raises((DataError, OSError), match="No space left"):
             extract_shard(raw, out, 24, WHOLE)
     assert not list(out.rglob("*.tmp"))
@@ -260,8 +353,45 @@ def test_without_lists_folders_are_the_classes_and_by_time_lists_all(raw, tmp_pa
     assert (out / "splits/classInd.txt").read_text() == "1 Jump\n2 Wave\n"
     assert not (out / "splits/trainlist01.txt").exists()
     merge_manifest(out, 1, by_time=True)
+    assert "by time: every video gives its first 60 % to training, the next 20 %" in capsys.readouterr().out
     lists = [(out / "splits" / name).read_text() for name in ("trainlist01.txt", "testlist01.txt")]
     assert lists[0] == lists[1] == "Jump/v_Jump_g01_c01.avi\nJump/v_Jump_g02_c01.avi\nWave/v_Wave_g01_c01.avi\n"
+
+
+def by_time(raw: Path, out: Path, splits: Path | None = None, step=extract_shard) -> tuple[dict[str, int], list[str]]:
+    """Classes and listed videos after extracting by time; the manifest must agree with them."""
+    step(*([raw] if step is extract_shard else []), out, 24, WHOLE, splits=splits, by_time=True)
+    merge_manifest(out, 1, splits=splits, by_time=True)
+    classes = read_class_index(out / "splits/classInd.txt")
+    train, test = (read_list(out / "splits" / name, classes) for name in ("trainlist01.txt", "testlist01.txt"))
+    assert splits is not None or train == test
+    table = pd.read_parquet(out / "manifest.parquet")
+    assert [classes[name] for name in table["class"]] == list(table["label"])
+    return classes, [video.video_id for video in train]
+
+
+def test_by_time_follows_the_folder_that_is_there_now(raw, tmp_path, write_avi):
+    out = tmp_path / "out"
+    first = ["v_Jump_g01_c01", "v_Jump_g02_c01", "v_Wave_g01_c01"]
+    assert by_time(raw, out) == ({"Jump": 0, "Wave": 1}, first)
+    write_avi(raw / "Kick it/v_Kick it_g01_c01.avi", 5)
+    write_avi(raw / "Wave/my holiday.avi", 5)
+    more = [*first[:2], "v_Kick it_g01_c01", first[2]]
+    assert by_time(raw, out) == ({"Jump": 0, "Kick it": 1, "Wave": 2}, more)
+    assert by_time(raw, out, step=pack_tree) == ({"Jump": 0, "Kick it": 1, "Wave": 2}, more)
+    write_avi(tmp_path / "other/Abseil/v_Abseil_g01_c01.avi", 5)
+    assert by_time(tmp_path / "other", out) == ({"Abseil": 0}, ["v_Abseil_g01_c01"])
+
+
+def test_by_time_keeps_given_lists(raw, tmp_path, split_lists):
+    lists = split_lists(tmp_path / "lists", ["Wave", "Jump"], ["Jump/v_Jump_g02_c01"], ["Jump/v_Jump_g01_c01"])
+    for _ in range(2):
+        assert by_time(raw, tmp_path / "out", lists) == ({"Wave": 0, "Jump": 1}, ["v_Jump_g02_c01"])
+
+
+def test_only_by_time_says_so(raw, tmp_path, capsys):
+    extract(raw, tmp_path / "out")
+    assert "by time" not in capsys.readouterr().out
 
 
 @given(st.integers(16, 2000), st.integers(16, 2000), st.integers(1, 256))
@@ -285,6 +415,11 @@ def test_command_line(raw, tmp_path):
     assert "3 videos: 3 ok, 0 truncated, 0 bad" in done.stdout
     assert (tmp_path / "out/splits/testlist01.txt").is_file()
     assert np.load(tmp_path / "out/packed/v_Wave_g01_c01.npy").shape == (7, 128, 170, 3)
+    (raw / "Wave").rename(raw / "Greet")
+    for step in (["--shard", "0/1"], ["--merge", "1"]):
+        done = subprocess.run(list(map(str, [*command, *step])), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/splits/classInd.txt").read_text() == "1 Greet\n2 Jump\n"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +444,9 @@ def test_command_line_refuses_in_one_message(tmp_path, monkeypatch, capsys, argu
 def test_receipts_are_plain_json(raw, tmp_path):
     extract(raw, tmp_path / "out")
     receipt = json.loads((tmp_path / "out/rows/v_Jump_g01_c01.json").read_text())
-    assert receipt["settings"] == {"short_side": 24, "quality": 95}
+    settings = receipt["settings"]
+    assert settings.keys() == {"short_side", "quality", "code", "libraries"}
+    assert settings["libraries"] == {"av": av.__version__, "numpy": np.__version__, "pillow": PIL.__version__}
     assert receipt["row"]["n_frames"] == 6
 
 

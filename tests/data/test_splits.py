@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.splits import ListedVideo, carve_validation, group_of, read_class_index, read_splits, time_range
+from pipeline.data.splits import (
+    ListedVideo,
+    carve_validation,
+    group_of,
+    read_class_index,
+    read_list,
+    read_splits,
+    time_range,
+    write_class_index,
+)
 from pipeline.errors import DataError
 
 CLASSES = ["Jump", "Wave"]
@@ -34,6 +46,26 @@ def test_class_is_the_folder_not_the_file_name(tmp_path, split_lists):
     assert read_splits(folder).train == [ListedVideo("v_HandStandPushups_g08_c01", "HandstandPushups", 8)]
 
 
+@given(
+    st.text("abcXYZ019 .-_é", min_size=1, max_size=12).map(str.strip).filter(bool),
+    st.text("abcXYZ019 .-_é", min_size=1, max_size=12),
+    st.sampled_from(["avi", "AVI"]),
+    st.booleans(),
+)
+def test_names_may_hold_blanks(class_name, name, suffix, labelled):
+    video_id = f"v_{name}_g07_c01"
+    with tempfile.TemporaryDirectory() as folder:
+        index, path = Path(folder, "classInd.txt"), Path(folder, "trainlist01.txt")
+        write_class_index(index, ["first one", class_name])
+        classes = read_class_index(index)
+        assert classes == {"first one": 0, class_name: 1}
+        path.write_text(f"{class_name}/{video_id}.{suffix}{' 2' if labelled else ''}\n")
+        assert read_list(path, classes) == [ListedVideo(video_id, class_name, 7)]
+        path.write_text(f"{class_name}/{video_id}.{suffix} 1\n")
+        with pytest.raises(DataError, match="has label 1"):
+            read_list(path, classes)
+
+
 def mended(tmp_path, split_lists, name: str, old: str, new: str):
     folder = split_lists(tmp_path, CLASSES, TRAIN, TEST)
     path = folder / name
@@ -50,6 +82,8 @@ def mended(tmp_path, split_lists, name: str, old: str, new: str):
         ("testlist01.txt", "Wave/v", "Wawe/v", r"testlist01.txt:2: the class Wawe .*did you mean 'Wave'"),
         ("testlist01.txt", "v_Wave_g01", "v_Jump_g01", r"testlist01.txt:2: v_Jump_g01_c01 is listed twice"),
         ("testlist01.txt", "Jump/v_Jump_g01_c01.avi", "v_Jump_g01_c01.avi", r"testlist01.txt:1: .* is not Class/"),
+        ("testlist01.txt", "_g01_c01.avi", "_g01_c01 1", r"testlist01.txt:1: .* is not Class/"),
+        ("trainlist01.txt", "g03_c01.avi 1", "g03_c01.avi 1 1", r"trainlist01.txt:2: .* is not Class/"),
         ("testlist01.txt", "_g01_c01", "", r"testlist01.txt:1: .* is not Class/"),
         ("testlist01.txt", "v_Jump_g01", "v_Jump_g03", r"group g03 of class Jump is in both"),
         ("classInd.txt", "2 Wave", "3 Wave", r"classInd.txt:2: '3 Wave' should read '2 ClassName'"),

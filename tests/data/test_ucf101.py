@@ -222,13 +222,52 @@ def test_shuffled_sound_is_always_anothers(data_root, make_cfg):
             assert sample["has_audio"] == (not donors <= silent)
 
 
+def test_shuffled_sound_of_an_only_video_is_none(copy_of, make_cfg, capsys):
+    """Preset `clips` must work however few videos there are: one usable video has no other to take sound from."""
+    manifest = pd.read_parquet(copy_of / "manifest.parquet")
+    for name in set(manifest["video_id"]) - {"v_Jump_g01_c01"}:
+        edit(copy_of / "manifest.parquet", name, status="bad", n_frames=0)
+    options = {"data__use_audio": True, "data__splits": "by_time"}
+    own = UCF101Dataset(make_cfg(copy_of, **options), "train")
+    assert own[0]["has_audio"]
+    assert own[0]["audio"].any()
+    dataset = UCF101Dataset(make_cfg(copy_of, data__audio="shuffled", **options), "train")
+    line = "data.audio=shuffled: v_Jump_g01_c01 is the only video of its split; it gets no sound\n"
+    assert capsys.readouterr().out.count(line) == 1
+    assert dataset.videos["has_audio"].tolist() == [False]
+    assert len(dataset) > 0
+    for index in range(len(dataset)):
+        assert not dataset[index]["has_audio"]
+        assert not dataset[index]["audio"].any()
+    mean, std = dataset.audio_statistics()
+    assert not mean.any()
+    assert (std == 1).all()
+
+
+def test_splits_and_sound_may_lie_elsewhere(copy_of, make_cfg, tmp_path):
+    shutil.move(copy_of / "splits", tmp_path / "lists")
+    shutil.move(copy_of / "audio", tmp_path / "sound/features")
+    shutil.move(copy_of / "audio.parquet", tmp_path / "sound/audio.parquet")
+    lists = tmp_path / "lists"
+    moved = (lists / "trainlist01.txt").read_text().replace("Wave/v_Wave_g02_c01.avi 2\n", "")
+    (lists / "trainlist01.txt").write_text(moved)
+    roots = {"data__splits_root": str(lists), "data__audio_root": str(tmp_path / "sound/features")}
+    dataset = UCF101Dataset(make_cfg(copy_of, data__use_audio=True, **roots), "train")
+    assert sorted(dataset.videos["video_id"]) == ["v_Jump_g02_c01", "v_Jump_g03_c01", "v_Wave_g03_c01"]
+    expected = np.load(tmp_path / "sound/features/v_Jump_g02_c01.npy")
+    index = next(i for i in range(len(dataset)) if dataset[i]["video_id"] == "v_Jump_g02_c01")
+    np.testing.assert_array_equal(dataset[index]["audio"], expected[dataset.plan(index).frame_ids])
+    by_time = make_cfg(copy_of, data__splits="by_time", **roots)
+    assert len(UCF101Dataset(by_time, "train").videos) == 8
+
+
 @pytest.mark.parametrize("count", [0, 2, 3, 50])
 def test_derangement(count):
     for seed in range(20):
         donor = derangement(count, np.random.SeedSequence(seed))
         assert sorted(donor) == list(range(count))
         assert (donor != np.arange(count)).all()
-    with pytest.raises(DataError, match="at least two videos"):
+    with pytest.raises(ValueError, match="no other place"):
         derangement(1, np.random.SeedSequence(0))
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
+from pipeline.data import video_file
 from pipeline.data.video_file import VideoFacts, decode_video, raw_videos
 from pipeline.errors import DataError
 
@@ -85,6 +91,57 @@ def test_errors_of_the_consumer_pass_through(tmp_path, write_avi):
 
     with pytest.raises(OSError, match="No space"):
         decode_video(write_avi(tmp_path / "a.avi"), refuse)
+
+
+class Container:
+    """A container of grey frames whose conversion fails from one of them on."""
+
+    def __init__(self, n_good: int, error: Exception) -> None:
+        rate = SimpleNamespace(average_rate=25, frames=4)
+        self.streams = SimpleNamespace(video=[rate], audio=[])
+        self.n_good, self.error = n_good, error
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def decode(self, stream: object):
+        return (SimpleNamespace(width=8, height=6, to_ndarray=partial(self.convert, k)) for k in range(4))
+
+    def convert(self, k: int, format: str) -> np.ndarray:
+        if k >= self.n_good:
+            raise self.error
+        return np.zeros((6, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("error", [OSError(12, "Cannot allocate memory"), ValueError("Conversion to rgb24 is unknown")])
+@pytest.mark.parametrize(("n_good", "status"), [(0, "bad"), (2, "truncated")])
+def test_a_frame_that_does_not_convert_is_damage_of_the_file(monkeypatch, tmp_path, error, n_good, status):
+    monkeypatch.setattr(video_file, "open_container", lambda path: Container(n_good, error))
+    facts, frames = decode(tmp_path / "a.avi")
+    assert (facts.status, facts.n_frames, len(frames)) == (status, n_good, n_good)
+    assert (error.strerror if isinstance(error, OSError) else str(error)) in facts.message
+
+
+def test_without_a_frame_rate_a_file_is_bad_and_has_no_frames(monkeypatch, tmp_path, write_avi):
+    monkeypatch.setattr(video_file, "frame_rate", lambda container: None)
+    facts, frames = decode(write_avi(tmp_path / "a.avi", 5))
+    assert (facts.status, facts.n_frames, facts.fps, frames) == ("bad", 0, None, [])
+    assert facts.message == "the container states no frame rate"
+
+
+def test_a_file_that_cannot_be_opened_is_bad(monkeypatch, tmp_path, write_avi):
+    facts, _ = decode(tmp_path / "gone.avi")
+    assert (facts.status, facts.message) == ("bad", "the file cannot be read: No such file or directory")
+
+    def forbidden(path: Path) -> None:
+        raise av.error.PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(video_file, "open_container", forbidden)
+    facts, _ = decode(write_avi(tmp_path / "a.avi"))
+    assert (facts.status, facts.message) == ("bad", "the file cannot be read: Permission denied")
 
 
 def test_raw_videos_are_sorted_and_ids_unique(tmp_path, write_avi):

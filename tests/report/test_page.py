@@ -23,7 +23,9 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.experiments import load_catalogue
 from pipeline.machine import machine_line
 from pipeline.report.context import BASELINE, read_context
+from pipeline.report.figures import accuracy_chart, duration_chart
 from pipeline.report.page import make_report
+from pipeline.report.rendering import svg_of
 from pipeline.report.sections import SECTIONS, confusion, examples, experiments, headline
 from pipeline.report.sections.configuration import flatten
 from pipeline.report.sections.data_card import split_members
@@ -77,7 +79,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_of(results: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(results, tmp_path / "demo")
+    """A copy that reads its own data folder, not that of the original."""
+    copy = shutil.copytree(results, tmp_path / "demo")
+    for config in copy.glob("*/seed*/config.yaml"):
+        config.write_text(config.read_text().replace(str(results), str(copy)))
+    return copy
 
 
 def add_ad_hoc(results: Path, name: str, *changes: tuple[str, str]) -> Path:
@@ -353,6 +359,22 @@ def test_sound_that_changes_nothing_is_called_that(small: Path, tmp_path: Path) 
     config = folder / "seed0" / "config.yaml"
     config.write_text(config.read_text().replace(f"experiment: {BASELINE}", f"experiment: {headline.LATE_FUSION}"))
     assert "late fusion changes nothing" in " ".join(headline.summary(read_context(results)))
+
+
+@pytest.mark.parametrize(("tallest", "ticks"), [(1, [0, 1]), (3, [0, 1, 2, 3]), (10, [0, 3, 6, 9])])
+def test_videos_are_counted_in_whole_numbers(tallest: int, ticks: list[int]) -> None:
+    data = pd.DataFrame({"start_s": [0.0], "end_s": [1.0], "videos": [tallest], "label": ["all"]})
+    assert duration_chart(data, "all")["encoding"]["y"]["axis"]["values"] == ticks
+
+
+@pytest.mark.parametrize(("low", "high"), [(-60.0, 80.0), (-100.0, 66.7), (-70.0, 26.0), (-8.0, 14.0)])
+def test_both_panels_of_the_accuracy_figure_label_their_zero(low: float, high: float) -> None:
+    bounds = {"difference": 0.0, "difference_low": low, "difference_high": high}
+    row = {"experiment": "a", "kind": "control", "accuracy": 50.0, "accuracy_low": 0.0, "accuracy_high": 100.0}
+    data = pd.DataFrame([row | bounds | {"label": "a", "difference_label": "a"}])
+    svg = svg_of(accuracy_chart(data, 25.0, "a"), "accuracy")
+    shown = re.findall(r"<text([^>]*)>0</text>", svg)
+    assert len([attributes for attributes in shown if 'opacity="0"' not in attributes]) == 2
 
 
 def test_the_page_names_the_machine_but_not_its_owner(text: str) -> None:

@@ -118,7 +118,7 @@ def _durations(seconds: Float[np.ndarray, " V"]) -> Figure | Prose:
     """The histogram of the known durations."""
     if not len(seconds):
         return Prose(Markup("Durations are unknown: frames that start from a JPEG tree have no rate."))
-    counts, edges = np.histogram(seconds, bins=min(BINS, len(seconds)))
+    counts, edges = np.histogram(seconds, bins=min(BINS, 2 * len(seconds)))
     data = pd.DataFrame({"start_s": edges[:-1], "end_s": edges[1:], "videos": counts})
     data["label"] = labels(data, "{start_s:.2f} to {end_s:.2f} s: {videos} videos")
     middle, low, high = np.median(seconds), seconds.min(), seconds.max()
@@ -167,8 +167,8 @@ def _audio(context: Context) -> list[Block]:
     counts = audio["status"].value_counts().rename_axis("status").reset_index(name="videos")
     meaning = {
         "ok": "a sound track, log-mel features computed",
-        "no_audio": "no sound track: silence, and has_audio is false",
-        "decode_error": "a sound track that does not decode: silence",
+        "no_audio": "no sound track: the model hears silence",
+        "decode_error": "a sound track that does not decode: counts as none",
         "bad": "no frame decodes, so no features",
     }
     counts["meaning"] = [meaning.get(status, "") for status in counts["status"]]

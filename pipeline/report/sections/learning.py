@@ -58,8 +58,8 @@ def _figure(name: str, phase: str, arms: list[Arm]) -> Figure:
     return Figure(
         name,
         phase,
-        "Left: training loss after each epoch. Right: share of validation videos right; few videos, so it moves in "
-        f"steps.{spread} Hover, then click a name to single it out.",
+        "Left: training loss after each epoch. Right: share of validation videos right."
+        f"{spread} Hover, then click a name to single it out.",
         description,
         learning_chart(data, [arm.short_name for arm in arms], titles, description),
         data.drop(columns=["label", "marked"]),
