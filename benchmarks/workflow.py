@@ -42,6 +42,8 @@ def empty_ucf101(folder: Path) -> Path:
         name = folder / "UCF-101" / f"Class{label:03d}" / f"v_Class{label:03d}_g{group + 1:02d}_c{clip + 1:02d}.avi"
         name.parent.mkdir(parents=True, exist_ok=True)
         name.touch()
+    for stem in ("classInd", "trainlist01", "testlist01"):
+        (folder / f"{stem}.txt").touch()
     return folder / "UCF-101"
 
 
