@@ -37,9 +37,8 @@ def copy_project(target: Path) -> Path:
 
 def snakemake(folder: Path, *arguments: str) -> Done:
     """Run snakemake in `folder` on preset tiny unless told otherwise."""
-    command = [sys.executable, "-m", "snakemake", *arguments]
-    if not any(argument.startswith("preset") for argument in arguments):
-        command += ["--config", "preset=tiny"]
+    preset = [] if any(argument.startswith("preset") for argument in arguments) else ["--config", "preset=tiny"]
+    command = [sys.executable, "-m", "snakemake", *preset, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return Done(done.returncode, done.stdout + done.stderr)
 
