@@ -24,7 +24,18 @@ NOTHING = "Nothing to be done"
 
 def snakemake(folder: Path, *arguments: str) -> tuple[float, float, str]:
     """Run snakemake with `folder` as working directory: (CPU s, wall s, output)."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--scheduler",
+        "greedy",
+        "-s",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(folder),
+        *arguments,
+    ]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)

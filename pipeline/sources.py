@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _imports(module: str, file: Path) -> tuple[str, ...]:
 
 def _find_imports(module: str, file: Path) -> Iterator[str]:
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in _executed_nodes(ast.parse(file.read_text())):
+    for node in _executed_statements(ast.parse(file.read_text()).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
         elif isinstance(node, ast.ImportFrom):
@@ -91,12 +91,15 @@ def _find_imports(module: str, file: Path) -> Iterator[str]:
                 yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _executed_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
+def _executed_statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements at any depth but those under `if TYPE_CHECKING:`; expressions hold no imports."""
+    for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         yield node
-        yield from _executed_nodes(node)
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            for part in getattr(node, name, []):
+                yield from _executed_statements([part] if isinstance(part, ast.stmt) else part.body)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
