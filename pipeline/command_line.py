@@ -9,12 +9,13 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .artifacts import write_yaml
-from .config.loading import is_resolved, load_resolved, parse_assignment, resolve_run
-from .config.sections import RunConfig
 from .errors import InputError
-from .experiments import name_of, resolve_experiment
+
+# Most scripts take `exit_code` alone and should start without the configuration's models.
+if TYPE_CHECKING:
+    from .config.sections import RunConfig
 
 
 def run_parser(description: str) -> argparse.ArgumentParser:
@@ -36,6 +37,9 @@ def run_from_arguments(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     Raises:
         ConfigError: no or contradictory sources, or a bad key or value.
     """
+    from .artifacts import write_yaml
+    from .config.loading import is_resolved, parse_assignment
+
     assignments = dict(parse_assignment(text) for text in arguments.set)
     if arguments.device is not None:
         assignments["training.device"] = arguments.device
@@ -48,6 +52,9 @@ def run_from_arguments(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _resolve(arguments: argparse.Namespace, assignments: dict) -> RunConfig:
+    from .config.loading import is_resolved, load_resolved, resolve_run
+    from .experiments import name_of, resolve_experiment
+
     preset = arguments.preset or "demo"
     seed = arguments.seed or 0
     if arguments.experiment is not None and arguments.cfg is not None:

@@ -19,6 +19,7 @@ rule make_report:
         "<results>/benchmarks/make_report.jsonl"
     conda:
         ENVIRONMENT
+    threads: 2
     params:
         preset=SETTINGS.preset,
         results=lambda wildcards, output: str(Path(output.page).parent),

@@ -62,7 +62,7 @@ def load_yaml(path: Path | str) -> dict[str, Any]:
 @cache
 def _parse_yaml(text: str) -> Any:
     """Parsing is slow and planning a workflow reads the same files dozens of times."""
-    return yaml.safe_load(text)
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _nearby(path: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -30,19 +32,31 @@ def make_report(results: Path, out: Path, *, preset: str | None = None) -> None:
         ConfigError: `results` belongs to no preset.
         DataError: an artefact is damaged, or the folder cannot be written.
     """
-    context = read_context(results, preset)
-    sections = [make(context) for make in SECTIONS]
-    figures = {figure.name: figure for figure in _figures(sections)}
-    pictures = {name: svg_of(figure.spec, name) for name, figure in figures.items()}
-    for name, picture in pictures.items():
-        write_text(out / "figures" / f"{name}.svg", picture)
-        _write_table(out, name, figures[name].data)
-    for table in _tables(sections):
-        _write_table(out, table.name, table.data)
-    write_text(out / "index.html", _page(context.preset_name, sections, figures, pictures))
+    # vl-convert holds the interpreter lock: a second process draws while this one prepares the next section.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as drawing:
+        bundle = drawing.submit(vega_bundle)
+        context = read_context(results, preset)
+        sections: list[Section] = []
+        figures: dict[str, Figure] = {}
+        drawn: dict[str, Future[str]] = {}
+        for make in SECTIONS:
+            sections.append(make(context))
+            for figure in _figures(sections[-1]):
+                if figure.name in figures:
+                    raise DataError(f"two figures of the report are called {figure.name}; rename one of the runs")
+                figures[figure.name] = figure
+                drawn[figure.name] = drawing.submit(svg_of, figure.spec, figure.name)
+        for table in _tables(sections):
+            _write_table(out, table.name, table.data)
+        for name, figure in figures.items():
+            _write_table(out, name, figure.data)
+            write_text(out / "figures" / f"{name}.svg", drawn[name].result())
+        pictures = {name: picture.result() for name, picture in drawn.items()}
+        vega = bundle.result() if figures else ""
+    write_text(out / "index.html", _page(context.preset_name, sections, figures, pictures, vega))
 
 
-def _page(preset: str, sections: list[Section], figures: dict[str, Figure], pictures: dict[str, str]) -> str:
+def _page(preset: str, sections: list[Section], figures: dict[str, Figure], pictures: dict[str, str], vega: str) -> str:
     return render_template(
         "page.html.jinja",
         title=f"chipweave report, preset {preset}",
@@ -52,7 +66,7 @@ def _page(preset: str, sections: list[Section], figures: dict[str, Figure], pict
         specs={name: json_for_script(figure.spec) for name, figure in figures.items()},
         style=Markup(palette_css()) + read_asset("style.css"),
         script=read_asset("script.js"),
-        vega=Markup(vega_bundle()) if figures else Markup(""),
+        vega=Markup(vega),
     )
 
 
@@ -62,23 +76,16 @@ def _write_table(out: Path, name: str, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False)
 
 
-def _blocks(sections: list[Section]) -> Iterator[Block]:
-    for section in sections:
-        for block in section.blocks:
-            yield block
-            if isinstance(block, Picker):
-                yield from (figure for _, figure in block.options)
+def _blocks(section: Section) -> Iterator[Block]:
+    for block in section.blocks:
+        yield block
+        if isinstance(block, Picker):
+            yield from (figure for _, figure in block.options)
 
 
-def _figures(sections: list[Section]) -> Iterator[Figure]:
-    names: set[str] = set()
-    for block in _blocks(sections):
-        if isinstance(block, Figure):
-            if block.name in names:
-                raise DataError(f"two figures of the report are called {block.name}; rename one of the runs")
-            names.add(block.name)
-            yield block
+def _figures(section: Section) -> Iterator[Figure]:
+    return (block for block in _blocks(section) if isinstance(block, Figure))
 
 
 def _tables(sections: list[Section]) -> Iterator[Table]:
-    return (block for block in _blocks(sections) if isinstance(block, Table))
+    return (block for section in sections for block in _blocks(section) if isinstance(block, Table))
