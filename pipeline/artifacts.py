@@ -192,3 +192,9 @@ def sha256_of_file(path: Path | str) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(value: Any, length: int = 8) -> str:
+    """A short, stable hash of JSON-able settings."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

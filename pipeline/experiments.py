@@ -9,19 +9,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from .artifacts import fingerprint
 from .config.loading import (
     CONFIGS,
     PROJECT_ROOT,
     Layer,
-    fingerprint,
     load_preset,
     load_yaml,
     resolve_run,
-    suggestion,
     validate,
 )
 from .config.sections import RunConfig, Section
-from .errors import ConfigError
+from .errors import ConfigError, suggestion
 
 
 class Experiment(Section):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .config.loading import Layer, fingerprint, load_preset, resolve_run, validate
+from .artifacts import fingerprint
+from .config.loading import Layer, load_preset, resolve_run, validate
 from .config.sections import WorkflowConfig
 from .errors import ConfigError, DataError
 

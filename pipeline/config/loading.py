@@ -7,10 +7,7 @@ overrides, `--set`. An error names the layer that brought the key, the key, its 
 from __future__ import annotations
 
 import copy
-import difflib
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ..errors import ConfigError
+from ..errors import ConfigError, suggestion
 from .sections import PresetConfig, RunConfig
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -68,13 +65,6 @@ def _parse_yaml(text: str) -> Any:
 def _nearby(path: Path) -> str:
     names = [other.name for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     return suggestion(path.name, names)
-
-
-def suggestion(word: str, candidates: Iterable[str]) -> str:
-    """`; did you mean 'x'?` if a candidate is close to `word`, else an empty string."""
-    names = list(candidates)
-    close = [name for name in names if name.startswith(word)] or difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,9 +219,3 @@ def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:
         field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
         current = field.annotation if field is not None else None
     return list(current.model_fields) if hasattr(current, "model_fields") else []
-
-
-def fingerprint(value: Any, length: int = 8) -> str:
-    """A short, stable hash of JSON-able settings."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]

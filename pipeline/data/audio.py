@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 import librosa
@@ -24,13 +24,15 @@ import soxr
 from jaxtyping import Float32
 
 from ..artifacts import read_npy, write_npy, write_parquet
-from ..config.sections import AudioConfig, PreprocessAudioData
 from ..errors import DataError
 from .jpeg_tree import frame_files
 from .receipts import is_same_file, read_receipt, remove_leftovers, source_of, write_receipt
 from .recipe import code_and_libraries, recipe_of
 from .shards import Shard, each_of_shard, join_parts, summary_line, write_part
 from .video_file import frame_rate, open_container, raw_videos, unreadable
+
+if TYPE_CHECKING:
+    from ..config.sections import AudioConfig, PreprocessAudioData
 
 FLOOR_DB = -80.0
 STATUSES = ("ok", "no_audio", "decode_error", "bad")
@@ -174,7 +176,7 @@ def merge_audio(config: PreprocessAudioData, shards: int) -> None:
 
 def _settings(config: PreprocessAudioData) -> dict[str, Any]:
     made_with = code_and_libraries("pipeline.data.audio", "av", "librosa", "numpy", "soxr")
-    return {**config.model_dump(include=set(AudioConfig.model_fields)), **made_with}
+    return {**config.model_dump(exclude={"raw_video_root", "frames_root", "audio_root"}), **made_with}
 
 
 def _row(video: Path, config: PreprocessAudioData, settings: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
 
-from ..config.sections import DemoConfig
 from . import demo_scene
 from .demo_avi import DAMAGES, PLAYABLE, SAMPLES_PER_FRAME, Damage
 from .demo_scene import Hue, Motion, Scene, Target, draw_scene, draw_target, noise_bank, render, target_boxes
@@ -22,6 +21,8 @@ from .demo_sound import Sound, draw_sound, synthesise
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..config.sections import DemoConfig
 
 CLASSES = ("SlideCool", "SlideWarm", "BounceCool", "BounceWarm", "CircleCool", "CircleWarm")
 MOTIONS: tuple[Motion, ...] = ("horizontal", "vertical", "circular")

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from ..artifacts import read_parquet, write_bytes, write_parquet, write_text
-from ..config.loading import fingerprint
-from ..config.sections import DemoConfig
+from ..artifacts import fingerprint, read_parquet, write_bytes, write_parquet, write_text
 from ..errors import DataError
 from . import demo_avi, demo_clips, demo_scene, demo_sound
 from .demo_avi import encode_avi, encode_damaged
@@ -28,6 +26,8 @@ from .shards import Shard, each_of_shard, part_path
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..config.sections import DemoConfig
 
 MARK = b"generated demo clip "
 HEADER_BYTES = 16384

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from ..config.loading import fingerprint
+from ..artifacts import fingerprint
 from ..sources import sources_digest
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..artifacts import write_text
-from ..config.loading import suggestion
-from ..errors import DataError
+from ..errors import DataError, suggestion
 
 Split = Literal["train", "val", "test"]
 

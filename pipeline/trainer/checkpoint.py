@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from ..artifacts import atomic_path, sha256_of_file, write_text
+from ..artifacts import atomic_path, fingerprint, sha256_of_file, write_text
 from ..config import RunConfig
-from ..config.loading import fingerprint
 from ..errors import DataError
 from ..sources import sources_digest
 
