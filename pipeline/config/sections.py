@@ -217,7 +217,7 @@ class RunConfig(Section):
             )
         if self.data.use_audio and self.model.fusion == "late" and self.ast.audio == "gate":
             raise ValueError(
-                "ast.audio=gate ranks sound beside picture tokens, which model.fusion=late keeps in a net of their own; "
+                "ast.audio=gate ranks sound beside picture tokens, which model.fusion=late keeps in another net; "
                 "set ast.audio=keep or model.fusion=early"
             )
 

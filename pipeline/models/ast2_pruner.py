@@ -191,7 +191,7 @@ class ASTPruner(nn.Module):
             available: tokens that are still there; None means all.
             place: which of the prune layers this is.
         """
-        batch, frames, per_frame = token_feat.shape[:3]
+        frames, per_frame = token_feat.shape[1:3]
         gated = max(modality_slices[name][1] for name in self.cfg.modalities)
         slices = {name: modality_slices[name] for name in self.cfg.modalities}
         here = None if available is None else available[:, :, :gated]

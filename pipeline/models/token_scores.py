@@ -68,8 +68,8 @@ class TokenScores(NamedTuple):
 
 
 def normalise(
-    values: Float[Tensor, B * S], valid: Bool[Tensor, B * S] | None, over: Literal["sample", "batch"]
-) -> Float[Tensor, B * S]:
+    values: Float[Tensor, "B ..."], valid: Bool[Tensor, "B ..."] | None, over: Literal["sample", "batch"]
+) -> Float[Tensor, "B ..."]:
     """Min-max scaling to [0, 1]: within each sample, or over the batch as the literal spec has it.
 
     Values that are not valid neither set the range nor are kept inside it.

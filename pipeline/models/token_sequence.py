@@ -84,7 +84,7 @@ def drop_tokens(
 
 def _gathered(sequence: TokenSequence, index: Int[Tensor, "B k"]) -> TokenSequence:
     """The tokens at the flat places `index`, all of which are in the sequence."""
-    batch, length, width = sequence.tokens.shape
+    batch, length = sequence.tokens.shape[:2]
     row = index
     if sequence.index is not None:
         order = torch.arange(length - 1, device=index.device).expand(batch, -1)

@@ -36,11 +36,14 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
     return [*groups, {"params": trained, "name": GATES, "weight_decay": 0.0}] if trained else groups
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, cfg: PruningConfig, progress: float) -> None:
-    """Weights learn at `lr`; gates at their own rate until their schedule freezes them."""
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, lr: float, cfg: PruningConfig, step: int, total_steps: int
+) -> None:
+    """Weights learn at `lr`; gates so that they can cover their travel, however many steps there are, then rest."""
+    gates_learn = phase_at(cfg, step / total_steps).gates_learn
+    gate_lr = cfg.gate_travel / max(1.0, cfg.gate_freeze * total_steps) if gates_learn else 0.0
     for group in optimizer.param_groups:
-        gates_learn = phase_at(cfg, progress).gates_learn
-        group["lr"] = lr if group["name"] != GATES else cfg.gate_lr * gates_learn
+        group["lr"] = gate_lr if group["name"] == GATES else lr
 
 
 def schedules_are_done(network: VideoViT | VideoAudioAST) -> bool:

@@ -222,7 +222,7 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
     start = time.perf_counter()
     for batch in with_bar(loader, f"epoch {state.epoch + 1}/{run.cfg.epochs()}"):
         factor = learning_rate_factor(state.step, total_steps, training.warmup_steps, training.final_lr_ratio)
-        losses.append(_train_step(run, batch, training.lr * factor, state.step / total_steps))
+        losses.append(_train_step(run, batch, training.lr * factor, state.step, total_steps))
         state.step += 1
         state.clips_seen += len(batch["label"])
     state.train_seconds += time.perf_counter() - start
@@ -233,11 +233,11 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
     state.history += [(state.epoch + 1, state.step, "train", name, value) for name, value in values.items()]
 
 
-def _train_step(run: Run, batch: dict[str, Any], lr: float, progress: float) -> tuple[float, float]:
-    """One optimiser step after a share `progress` of all; the task's loss and L_AST (0 without a pruner)."""
+def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_steps: int) -> tuple[float, float]:
+    """Optimiser step number `step`, from 0; the task's loss and L_AST (0 without a pruner)."""
     training, device = run.cfg.training, run.fabric.device
-    set_learning_rates(run.optimizer, lr, run.cfg.ast, progress)
-    run.network.set_training_progress(progress)
+    set_learning_rates(run.optimizer, lr, run.cfg.ast, step, total_steps)
+    run.network.set_training_progress(step / total_steps)
     _, info = forward_batch(run.model, batch, device)
     loss = task_loss(info["branch_logits"], batch["label"].to(device), training.label_smoothing)
     ast_loss = info.get("L_AST", loss.new_zeros(()))
