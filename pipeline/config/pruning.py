@@ -30,8 +30,8 @@ class PruningConfig(Section):
     entropy_tau: AboveZero = Field(1.0, description="temperature of the softmax over channels")
     num_regions: Positive = Field(8, description="Voronoi regions of the patch grid")
     a_time: float = Field(1.0, description="weight of the time score")
-    b_space: float = Field(1.0, description="weight of the space entropy of a token's frame")
-    c_region: float = Field(1.0, description="weight of the entropy of a token's Voronoi region")
+    b_space: float = Field(0.25, description="weight of the space entropy of a token's frame")
+    c_region: float = Field(0.25, description="weight of the entropy of a token's Voronoi region")
     d_modal: float = Field(1.0, description="weight of the learned importance of a token's modality")
     d_local: float = Field(0.0, description="weight of a token's own entropy")
     time_score: Literal["jsd", "entropy"] = Field(
