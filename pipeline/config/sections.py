@@ -268,6 +268,9 @@ class PresetConfig(Section):
     gpus: int = Field(0, ge=0, description="GPUs asked for a training job on a cluster")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="sizes of a group's variant under this preset, as overrides by its name"
+    )
 
 
 class PreprocessAudioData(AudioConfig):
