@@ -23,7 +23,6 @@ from .config.loading import (
 from .config.sections import RunConfig, Section
 from .errors import ConfigError
 
-
 # Between an experiment and a variant of it, in the name of a group's member.
 VARIANT_MARK = "__"
 
