@@ -22,6 +22,9 @@ from .config.loading import (
 from .config.sections import RunConfig, Section
 from .errors import ConfigError, suggestion
 
+# Between an experiment and a variant of it, in the name of a group's member.
+VARIANT_MARK = "__"
+
 
 class Experiment(Section):
     """One catalogue entry; `title` and `purpose` default to those of its config file."""
@@ -37,11 +40,36 @@ class Experiment(Section):
     variant: Literal["full", "background"] = "full"
 
 
+class Variant(Section):
+    """What one member of a group changes; `sized` where the preset must say its sizes (`variants` there)."""
+
+    title: str
+    config: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    from_scratch: bool = False
+    sized: bool = False
+
+
+class Group(Section):
+    """Variants of one experiment that are compared: members `<base>__<variant>`, made by the group's name alone.
+
+    `beside` are experiments of the catalogue that the comparison needs.
+    """
+
+    title: str
+    purpose: str
+    base: str
+    beside: list[str] = Field(default_factory=list)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, Variant]
+
+
 class Catalogue(Section):
-    """All experiments, in the order of the file, and the phases that group them."""
+    """All experiments, in the order of the file, the phases that hold them, and groups of their variants."""
 
     phases: dict[str, str]
     experiments: dict[str, Experiment]
+    groups: dict[str, Group] = Field(default_factory=dict)
 
 
 @cache
@@ -68,16 +96,25 @@ def load_catalogue() -> Catalogue:
         documentation = load_yaml(PROJECT_ROOT / entry.config)
         defaults = {key: entry.model_dump()[key] or documentation.get(key, "") for key in ("title", "purpose")}
         experiments[name] = entry.model_copy(update=defaults)
+    for name, group in catalogue.groups.items():
+        for needed in (group.base, *group.beside):
+            if needed not in experiments:
+                raise ConfigError(
+                    f"configs/experiments.yaml: {name}: '{needed}' is not in the catalogue"
+                    f"{suggestion(needed, experiments)}"
+                )
     return catalogue.model_copy(update={"experiments": experiments})
 
 
 def find_experiment(name: str) -> Experiment:
-    """The entry called `name`.
+    """The entry called `name`, of the catalogue or a member of one of its groups.
 
     Raises:
         ConfigError: there is none; the message suggests the closest.
     """
-    experiments = load_catalogue().experiments
+    experiments = load_catalogue().experiments | {
+        member: entry for group in load_catalogue().groups for member, entry in _members(group).items()
+    }
     if name not in experiments:
         raise ConfigError(f"--experiment {name}: not in configs/experiments.yaml{suggestion(name, experiments)}")
     return experiments[name]
@@ -97,6 +134,43 @@ def available(preset_name: str, *, with_sound: bool = True) -> dict[str, Experim
     }
 
 
+def members(group: str, preset_name: str, *, with_sound: bool = True) -> dict[str, Experiment]:
+    """The members of a group that can be made under a preset: not those whose sizes it does not say."""
+    known = load_catalogue().groups[group]
+    if known.base not in available(preset_name, with_sound=with_sound):
+        return {}
+    sizes = load_preset(preset_name).variants
+    return {
+        name: entry
+        for name, entry in _members(group).items()
+        if not known.variants[variant_of(name)].sized or variant_of(name) in sizes
+    }
+
+
+def variant_of(name: str) -> str:
+    """The variant of a group's member; empty for an experiment of the catalogue."""
+    return name.partition(VARIANT_MARK)[2]
+
+
+@cache
+def _members(group: str) -> dict[str, Experiment]:
+    catalogue = load_catalogue()
+    known = catalogue.groups[group]
+    base = catalogue.experiments[known.base]
+    return {
+        f"{known.base}{VARIANT_MARK}{variant}": base.model_copy(
+            update={
+                "title": change.title,
+                "purpose": known.purpose,
+                "config": change.config or base.config,
+                "overrides": base.overrides | known.overrides | change.overrides,
+                "init_from": None if change.from_scratch else base.init_from,
+            }
+        )
+        for variant, change in known.variants.items()
+    }
+
+
 def data_root(preset_name: str, variant: str = "full") -> str:
     """The data folder of a preset; variant `background` is the same generated world without its target."""
     root = resolve_run(preset_name).data.root
@@ -108,7 +182,7 @@ def resolve_experiment(
 ) -> RunConfig:
     """The validated configuration of one catalogue entry under a preset."""
     entry = find_experiment(name)
-    overrides = dict(entry.overrides)
+    overrides = entry.overrides | load_preset(preset_name).variants.get(variant_of(name), {})
     if entry.variant != "full":
         overrides["data.root"] = data_root(preset_name, entry.variant)
     return resolve_run(

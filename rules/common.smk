@@ -8,7 +8,13 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import load_preset, resolve_run
 from pipeline.errors import InputError
-from pipeline.experiments import available, data_root, resolve_experiment
+from pipeline.experiments import (
+    available,
+    data_root,
+    load_catalogue,
+    members,
+    resolve_experiment,
+)
 from pipeline.failure import failure_summary
 from pipeline.progress import watch_in_background
 from pipeline.run_lock import hold_run_lock
@@ -30,9 +36,17 @@ try:
     RAW_LISTING = raw_listing(SETTINGS)
     SPLIT_LISTS = split_lists(SETTINGS)
     EXPERIMENTS = available(SETTINGS.preset, with_sound=not SETTINGS.from_frames)
+    GROUPS = {
+        name: members(name, SETTINGS.preset, with_sound=not SETTINGS.from_frames)
+        for name in load_catalogue().groups
+    }
 except InputError as error:
     raise WorkflowError(str(error))
 
+# What has a name of its own: the catalogue's experiments, and variants that only a group asks for.
+RUNS = EXPERIMENTS | {
+    name: entry for group in GROUPS.values() for name, entry in group.items()
+}
 RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
@@ -48,7 +62,7 @@ wildcard_constraints:
     seed=r"\d+",
     shard=r"\d+",
     variant="|_background",
-    experiment="|".join(EXPERIMENTS),
+    experiment="|".join(RUNS),
 
 
 def parts(pattern):
@@ -119,7 +133,7 @@ def training_data(wildcards):
 
 def start_weights(wildcards):
     """The model a run starts from, of the same seed."""
-    origin = EXPERIMENTS[wildcards.experiment].init_from
+    origin = RUNS[wildcards.experiment].init_from
     return (
         f"{RESULTS}/{origin}/seed{wildcards.seed}/model.safetensors" if origin else []
     )

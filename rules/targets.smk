@@ -1,5 +1,5 @@
-# Names a person types: every experiment, every phase, and the stages before and after them.
-for name in EXPERIMENTS:
+# Names a person types: every experiment, every phase, every group of variants, and the stages before and after them.
+for name in RUNS:
 
     rule:
         name:
@@ -15,6 +15,15 @@ for phase in {entry.phase for entry in EXPERIMENTS.values()}:
             phase
         input:
             joined_metrics(of_phase(phase)),
+
+
+for group, variants in GROUPS.items():
+
+    rule:
+        name:
+            group
+        input:
+            joined_metrics([*load_catalogue().groups[group].beside, *variants]),
 
 
 rule demo_data:

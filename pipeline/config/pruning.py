@@ -43,8 +43,10 @@ class PruningConfig(Section):
     norm: Literal["sample", "batch"] = Field(
         "sample", description="scores are scaled to [0, 1] within a sample, or over the batch (literal spec)"
     )
-    selector: Literal["ast", "random", "frame_uniform"] = Field(
-        "ast", description="rank tokens by score, at random, or by score with equally many kept in each frame"
+    selector: Literal["ast", "random", "frame_uniform", "cls_attention", "merge"] = Field(
+        "ast",
+        description="which tokens stay: the best by score, random ones, the best of each frame, those CLS attends to "
+        "most with the others fused into one (EViT), or merge similar ones (ToMe)",
     )
     mask_site: Literal["key", "value"] = Field(
         "key", description="drop tokens as keys (and gather in evaluation), or multiply them by the soft mask (literal)"
@@ -95,6 +97,23 @@ class PruningConfig(Section):
                 f"gate_freeze={self.gate_freeze} is before the end of gate_warmup={self.gate_warmup}; raise it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_rivals(self) -> PruningConfig:
+        if not self.reads_attention():
+            return self
+        who = f"selector={self.selector} reads the attention of the block before a prune layer"
+        if self.prune_layers[0] == 0:
+            raise ValueError(f"{who}; prune_layers={self.prune_layers} has none before block 0, start at 1")
+        if self.gates:
+            raise ValueError(f"{who}, which gates may close; set gates=false")
+        if self.learn_keep or self.mask_site == "value":
+            raise ValueError(f"{who} and has no soft mask; set learn_keep=false and mask_site=key")
+        return self
+
+    def reads_attention(self) -> bool:
+        """Whether tokens go by the attention of the block before, not by a score of their features."""
+        return self.selector in ("cls_attention", "merge")
 
     def check_sizes(self, depth: int, num_frames: int, grid: int) -> None:
         """Refuse settings that do not fit a network.

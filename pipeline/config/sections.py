@@ -215,6 +215,11 @@ class RunConfig(Section):
                 f"training.mode={self.training.mode} prunes picture tokens, but model.fusion=audio has none; "
                 "set model.fusion to early or late"
             )
+        if self.data.use_audio and self.ast.reads_attention():
+            raise ValueError(
+                f"ast.selector={self.ast.selector} reduces picture tokens only, but data.use_audio=true; "
+                "set data.use_audio=false and training.use_audio=false, or ast.selector=ast"
+            )
         if self.data.use_audio and self.model.fusion == "late" and self.ast.audio == "gate":
             raise ValueError(
                 "ast.audio=gate ranks sound beside picture tokens, which model.fusion=late keeps in another net; "
@@ -263,6 +268,9 @@ class PresetConfig(Section):
     gpus: int = Field(0, ge=0, description="GPUs asked for a training job on a cluster")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="sizes of a group's variant under this preset, as overrides by its name"
+    )
 
 
 class PreprocessAudioData(AudioConfig):

@@ -231,6 +231,10 @@ class ASTPruner(nn.Module):
             return random_scores(score, self.training)
         return frame_uniform(score) if cfg.selector == "frame_uniform" else score
 
+    def kept_now(self, place: int, gated_tokens: int) -> int:
+        """Gated tokens that stay after a prune layer where the schedule stands now."""
+        return self._keep(place, gated_tokens)[1]
+
     def _keep(self, place: int, gated_tokens: int) -> tuple[Float[Tensor, ""], int]:
         """The kept share at a prune layer as a tensor (live if it is learned), and the number of tokens it means."""
         if self.keep_logit is None:

@@ -25,6 +25,7 @@ def pruning_info(
         `token_index` [B, k, 2]: frame and place (t, n) of the tokens kept after the last prune layer, in order.
         `token_mask` [B, T, N]: the same as a mask.
         `token_scores`: list of [B, T, N], the ranking of each prune layer before modality weights.
+        `token_entropy`: [B, N], of each place's mean distribution over the frames at the last prune layer, nat.
         `gates`: live ratios, hard forward and soft backward: `keep_ratio` [prune layers] (cumulative share of gated
             tokens), and with gates `head` [L, H], `channel` [L, mlp_hidden], `block` [L, 2] (attention, MLP).
     """
@@ -45,5 +46,6 @@ def pruning_info(
         "token_index": torch.stack([last.index // per_frame, last.index % per_frame], dim=-1),
         "token_mask": last.kept,
         "token_scores": [gating.scores.score for gating in gatings],
+        "token_entropy": last.scores.entropy,
         "gates": ratios,
     }

@@ -43,7 +43,7 @@ def select_top(scores: Float[Tensor, "B S"], k: int) -> Selection:
     """The k highest scores of each sample; among equal ones the first position wins."""
     ordered, order = scores.sort(dim=1, descending=True, stable=True)
     index = order[:, :k].sort(dim=1).values
-    kept = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, index, True)
+    kept = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, index, 1)
     following = ordered[:, k] if k < scores.shape[1] else ordered[:, k - 1] - 1.0
     return Selection(index, kept, ordered, (ordered[:, k - 1] + following) / 2)
 

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from .ast2_pruner import ASTPruner, Slices, TokenGating
 from .gates import GateValues
+from .rival_reduction import reduce_by_attention
 from .token_sequence import TokenSequence, drop_tokens
-from .vit_blocks import Block, EmbeddingShape
+from .vit_blocks import Attended, Block, EmbeddingShape
 
 
 @dataclass(frozen=True)
@@ -125,15 +126,23 @@ class TokenTransformer(nn.Module):
         sequence = TokenSequence(flat, None if key_bias is None else key_bias.flatten(1), None, frames, per_frame)
         slices = {"video": (0, per_frame)} if modality_slices is None else modality_slices
         gates = None if pruner is None else pruner.gates()
-        gatings = []
+        gatings: list[TokenGating] = []
+        attended: Attended | None = None
         for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             bias = sequence.key_bias
             place = None if pruner is None else pruner.prune_place(index)
             if pruner is not None and place is not None:
-                sequence, gating, bias = drop_tokens(sequence, pruner, place, slices)
+                if attended is not None and pruner.cfg.reads_attention():
+                    sequence, gating = reduce_by_attention(sequence, pruner, place, attended)
+                    bias = sequence.key_bias
+                else:
+                    sequence, gating, bias = drop_tokens(sequence, pruner, place, slices)
                 gatings.append(gating)
             score_bias = None if bias is None else functional.pad(bias, (1, 0))[:, None, None, :]
-            updated = block(sequence.tokens, score_bias, None if gates is None else gates.of_block(index))
+            updated, attended = block.attend(
+                sequence.tokens, score_bias, None if gates is None else gates.of_block(index)
+            )
             sequence = sequence.updated(updated)
         sequence = sequence.updated(self.norm(sequence.tokens))
         final = sequence.tokens

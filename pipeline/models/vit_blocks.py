@@ -12,6 +12,13 @@ from torch.nn import functional
 from .gates import BlockGates
 
 
+class Attended(NamedTuple):
+    """The queries and keys of one attention layer, CLS first."""
+
+    query: Float[Tensor, "B H S d"]
+    key: Float[Tensor, "B H S d"]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with one fused projection to queries, keys and values.
 
@@ -44,6 +51,12 @@ class Attention(nn.Module):
         gates: BlockGates | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Attend over all S tokens; `key_bias` is added to every query's scores, -inf hides a key."""
+        return self.attend(x, key_bias, gates)[0]
+
+    def attend(
+        self, x: Float[Tensor, "B S D"], key_bias: Float[Tensor, "B 1 1 S"] | None, gates: BlockGates | None
+    ) -> tuple[Float[Tensor, "B S D"], Attended]:
+        """`forward`, and the queries and keys that it compared."""
         # Views only: the kernel reads the fused projection in place and returns B S H d in memory.
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
@@ -51,10 +64,11 @@ class Attention(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=key_bias, dropout_p=dropout)
         mixed = mixed.transpose(1, 2).flatten(2)
         if gates is None:
-            return self.dropout(self.projection(mixed))
-        return self.dropout(
-            _gated(self.projection, mixed, gates.head.repeat_interleave(self.head_dim), gates.attention)
-        )
+            projected = self.projection(mixed)
+        else:
+            heads = gates.head.repeat_interleave(self.head_dim)
+            projected = _gated(self.projection, mixed, heads, gates.attention)
+        return self.dropout(projected), Attended(query, key)
 
 
 class MLP(nn.Module):
@@ -145,11 +159,19 @@ class Block(nn.Module):
         gates: BlockGates | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Update all tokens; `key_bias` as in `Attention`."""
+        return self.attend(x, key_bias, gates)[0]
+
+    def attend(
+        self, x: Float[Tensor, "B S D"], key_bias: Float[Tensor, "B 1 1 S"] | None, gates: BlockGates | None
+    ) -> tuple[Float[Tensor, "B S D"], Attended | None]:
+        """`forward`, and the queries and keys that attention compared (None without attention)."""
+        attended = None
         if self.attention is not None:
-            x = x + self.drop_path(self.attention(self.attention_norm(x), key_bias, gates))
+            mixed, attended = self.attention.attend(self.attention_norm(x), key_bias, gates)
+            x = x + self.drop_path(mixed)
         if self.mlp is not None:
             x = x + self.drop_path(self.mlp(self.mlp_norm(x), gates))
-        return x
+        return x, attended
 
     @property
     def num_heads(self) -> int:

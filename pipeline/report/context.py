@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import PresetConfig, RunConfig, load_preset, resolve_run
-from ..experiments import available
+from ..experiments import available, load_catalogue, members
 from .accuracy import Estimate, chance_level, estimates
 from .tables import Arm, DataFolder, read_arm, read_benchmarks, read_configs, read_data
 
@@ -19,6 +19,7 @@ BASELINE = "EXP-P1V-1-dense-multiscale"
 class Context:
     """The artefacts of one preset and what was estimated from them.
 
+    `arms` are the experiments of the catalogue and ad-hoc runs, `variants` the members of groups that were run.
     `config` speaks for the preset: the baseline's, else that of the first finished run, else the preset's defaults.
     """
 
@@ -26,6 +27,7 @@ class Context:
     preset_name: str
     preset: PresetConfig
     arms: tuple[Arm, ...]
+    variants: tuple[Arm, ...]
     estimates: dict[str, Estimate]
     chance: float | None
     config: RunConfig
@@ -33,8 +35,8 @@ class Context:
     benchmarks: pd.DataFrame
 
     def arm(self, name: str) -> Arm | None:
-        """The experiment called `name`, None if the preset has none."""
-        return next((arm for arm in self.arms if arm.name == name), None)
+        """The experiment or variant called `name`, None if the preset has none."""
+        return next((arm for arm in (*self.arms, *self.variants) if arm.name == name), None)
 
     @property
     def finished(self) -> tuple[Arm, ...]:
@@ -59,7 +61,14 @@ def read_context(results: Path, preset_name: str | None = None) -> Context:
         preset_name = next((config.preset for config in configs.values()), results.name)
     preset = load_preset(preset_name)
     entries = available(preset_name)
-    names = [*entries, *sorted({config.experiment for config in configs.values()} - set(entries))]
+    made = {config.experiment for config in configs.values()}
+    variants = {
+        name: entry
+        for group in load_catalogue().groups
+        for name, entry in members(group, preset_name).items()
+        if name in made
+    }
+    names = [*entries, *sorted(made - set(entries) - set(variants))]
     arms = tuple(read_arm(name, entries.get(name), configs, len(preset.seeds)) for name in names)
     finished = sorted((arm for arm in arms if arm.runs), key=lambda arm: arm.name != BASELINE)
     config = finished[0].runs[0].config if finished else resolve_run(preset_name)
@@ -68,6 +77,7 @@ def read_context(results: Path, preset_name: str | None = None) -> Context:
         preset_name=preset_name,
         preset=preset,
         arms=arms,
+        variants=tuple(read_arm(name, entry, configs, len(preset.seeds)) for name, entry in variants.items()),
         estimates=estimates(arms, next((arm for arm in arms if arm.name == BASELINE), None)),
         chance=chance_level(arms),
         config=config,

@@ -53,7 +53,7 @@ def accuracy_chart(data: pd.DataFrame, chance: float, description: str) -> dict[
 
     left = panel("accuracy", "label", "test videos right, % (dashed: chance)", chance, 260, names)
     right = panel("difference", "difference_label", "minus dense video, points", 0.0, 230, None)
-    return _finish(alt.hconcat(left, right, spacing=24), description)
+    return finish(alt.hconcat(left, right, spacing=24), description)
 
 
 def learning_chart(data: pd.DataFrame, series: list[str], titles: dict[str, str], description: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def learning_chart(data: pd.DataFrame, series: list[str], titles: dict[str, str]
         layers.append(points.encode(y=y, shape=shape, description="label:N", tooltip=tooltip))
         panel = alt.layer(*layers).properties(width=300, height=220)
         panels.append(panel.add_params(hover) if number == 0 else panel)
-    return _finish(alt.hconcat(*panels, spacing=36), description)
+    return finish(alt.hconcat(*panels, spacing=36), description)
 
 
 def confusion_chart(data: pd.DataFrame, classes: list[str], description: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def confusion_chart(data: pd.DataFrame, classes: list[str], description: str) ->
     )
     counts = base.mark_text(aria=False).encode(text="videos:Q").transform_filter("datum.videos > 0")
     chart = alt.layer(cells, counts).properties(width=size * len(classes), height=size * len(classes))
-    return _finish(chart, description)
+    return finish(chart, description)
 
 
 def duration_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def duration_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
         .transform_filter("datum.videos > 0")
         .properties(width=560, height=160)
     )
-    return _finish(chart, description)
+    return finish(chart, description)
 
 
 def cost_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
@@ -161,9 +161,10 @@ def cost_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
     x = alt.X("wall_s:Q", title="wall time of all its jobs, s", axis=alt.Axis(tickCount=5))
     marks = bars.mark_bar(color=SERIES[0], height=16).encode(x=x, description="label:N", tooltip=["rule:N", "label:N"])
     texts = bars.mark_text(align="left", dx=5, aria=False).encode(x=x, text=alt.Text("wall_s:Q", format=",.1f"))
-    return _finish(alt.layer(marks, texts).properties(width=480, height=26 * len(data)), description)
+    return finish(alt.layer(marks, texts).properties(width=480, height=26 * len(data)), description)
 
 
-def _finish(chart: alt.TopLevelMixin, description: str) -> dict[str, Any]:
+def finish(chart: alt.TopLevelMixin, description: str) -> dict[str, Any]:
+    """The specification of a chart, with its description and the page's configuration."""
     chart = chart.properties(description=description)
     return chart.to_dict() | {"config": chart_config()}

@@ -29,6 +29,7 @@ class Metric(StrEnum):
     TRAIN_TIME = "train_time"
     PEAK_MEMORY = "peak_memory"
     FORWARD_TIME = "forward_time"
+    DENSE_FORWARD_TIME = "dense_forward_time"
     AST_LOSS = "ast_loss"
     KEPT_TOKENS = "kept_tokens"
     SPARSITY_TOKEN = "sparsity_token"
@@ -60,6 +61,7 @@ UNITS = {
     Metric.TRAIN_TIME: "s",
     Metric.PEAK_MEMORY: "MB",
     Metric.FORWARD_TIME: "ms/clip",
+    Metric.DENSE_FORWARD_TIME: "ms/clip",
     Metric.AST_LOSS: "1",
     Metric.KEPT_TOKENS: "share",
     Metric.SPARSITY_TOKEN: "share",

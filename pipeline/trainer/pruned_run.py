@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..config import RunConfig
 from ..config.pruning import PruningConfig
 from ..data.target_tokens import target_tokens
 from ..data.ucf101 import UCF101Dataset, make_loader
 from ..hw_proxy.flops_estimator import total_macs
+from ..models.build import build_model
 from ..models.compact import compact, gated_part, has_pruner, save_compacted
 from ..models.keep_schedule import phase_at
 from ..models.video_vit import VideoAudioAST, VideoViT
@@ -111,16 +113,21 @@ def pruning_metrics(
 
 
 def compact_run(
-    network: VideoViT | VideoAudioAST, dataset: UCF101Dataset, path: Path, device: torch.device
+    network: VideoViT | VideoAudioAST,
+    dataset: UCF101Dataset,
+    path: Path,
+    device: torch.device,
+    dense: VideoViT | VideoAudioAST,
 ) -> dict[Metric, float]:
     """Write the compacted model; its size, its time beside the gated model's, and how far their logits differ."""
     smaller = compact(network)
     save_compacted(path, smaller)
     batch = next(iter(make_loader(dataset, None)))
-    seconds, logits = _interleaved({"gated": network, "compact": smaller}, batch, device)
+    seconds, logits = _interleaved({"gated": network, "compact": smaller, "dense": dense}, batch, device)
     clips = len(batch["label"])
     return {
         Metric.FORWARD_TIME: 1e3 * seconds["gated"] / clips,
+        Metric.DENSE_FORWARD_TIME: 1e3 * seconds["dense"] / clips,
         Metric.COMPACT_FORWARD_TIME: 1e3 * seconds["compact"] / clips,
         Metric.COMPACT_PARAMETERS: float(sum(parameter.numel() for parameter in smaller.parameters())),
         Metric.COMPACT_MACS_PER_CLIP: float(total_macs(smaller)),
@@ -128,11 +135,28 @@ def compact_run(
     }
 
 
-def forward_time_ms(network: VideoViT | VideoAudioAST, dataset: UCF101Dataset, device: torch.device) -> float:
-    """Milliseconds per clip of a forward pass in evaluation, median over a few passes of one batch."""
+def forward_times(
+    network: VideoViT | VideoAudioAST,
+    dataset: UCF101Dataset,
+    device: torch.device,
+    dense: VideoViT | VideoAudioAST | None = None,
+) -> dict[Metric, float]:
+    """Milliseconds per clip of a forward pass in evaluation, median over a few passes of one batch.
+
+    A pruned network is timed in turns with `dense`, a dense one of its sizes: only their ratio can be compared with
+    that of other runs, since a machine is not always equally busy.
+    """
     batch = next(iter(make_loader(dataset, None)))
-    seconds, _ = _interleaved({"network": network}, batch, device)
-    return 1e3 * seconds["network"] / len(batch["label"])
+    seconds, _ = _interleaved({"network": network} | ({} if dense is None else {"dense": dense}), batch, device)
+    names = {"network": Metric.FORWARD_TIME, "dense": Metric.DENSE_FORWARD_TIME}
+    return {names[name]: 1e3 * value / len(batch["label"]) for name, value in seconds.items()}
+
+
+def dense_twin(cfg: RunConfig, network: VideoViT | VideoAudioAST, device: torch.device) -> VideoViT | VideoAudioAST:
+    """A dense network of the same sizes as a pruned one, for timing: its weights are fresh."""
+    training = cfg.training.model_copy(update={"mode": "dense_baseline"})
+    _, transformer = gated_part(network)
+    return build_model(cfg.model_copy(update={"training": training}), transformer.num_classes).to(device)
 
 
 @torch.no_grad()

@@ -39,13 +39,15 @@ from .metrics import Metric, long_table
 from .pruned_run import (
     advance_schedules,
     compact_run,
-    forward_time_ms,
+    dense_twin,
+    forward_times,
     parameter_groups,
     pruning_metrics,
     schedules_are_done,
     set_learning_rates,
     sparsity_history,
 )
+from .pruning_record import write_pruning_record
 from .schedule import learning_rate_factor
 from .start_weights import load_start
 
@@ -309,6 +311,8 @@ def _finish(run: Run, state: TrainingState) -> None:
     write_parquet(out / "history.parquet", pd.DataFrame(state.history, columns=HISTORY_COLUMNS))
     write_parquet(out / "predictions.parquet", pd.concat(predictions, ignore_index=True))
     write_parquet(out / "cost.parquet", long_table(cfg.experiment, cfg.seed, {"all": _cost(run, state, test_seconds)}))
+    if has_pruner(network):
+        write_pruning_record(network, run.splits.test, out / "pruning", run.fabric.device)
     metrics = long_table(cfg.experiment, cfg.seed, values)
     if cfg.data.splits == "by_time":
         metrics["note"] = "same videos in all splits, cut in time"
@@ -331,10 +335,12 @@ def _cost(run: Run, state: TrainingState, test_seconds: float) -> dict[Metric, f
         Metric.TRAIN_TIME: state.train_seconds,
         Metric.PEAK_MEMORY: peak_bytes / 1e6,
     }
-    if has_pruner(run.network) and run.cfg.ast.gates:
-        cost |= compact_run(run.network, run.splits.test, run.out / "compact.safetensors", run.fabric.device)
+    network, test, device = run.network, run.splits.test, run.fabric.device
+    dense = dense_twin(run.cfg, network, device) if has_pruner(network) else None
+    if dense is not None and run.cfg.ast.gates:
+        cost |= compact_run(network, test, run.out / "compact.safetensors", device, dense)
     else:
-        cost[Metric.FORWARD_TIME] = forward_time_ms(run.network, run.splits.test, run.fabric.device)
+        cost |= forward_times(network, test, device, dense)
     if state.train_seconds:
         cost[Metric.TRAIN_THROUGHPUT] = state.clips_seen / state.train_seconds
     return cost

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from ..blocks import Section
 from ..context import Context
-from . import configuration, confusion, cost, data_card, examples, experiments, headline, learning, reproduce
+from . import configuration, confusion, cost, data_card, examples, experiments, headline, learning, pruning, reproduce
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
     headline.section,
     experiments.section,
     learning.section,
+    pruning.section,
     confusion.section,
     examples.section,
     data_card.section,

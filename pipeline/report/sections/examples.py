@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +13,16 @@ from PIL import Image
 
 from ...artifacts import read_npy, read_parquet
 from ...data.jpeg_tree import frame_path
-from ...errors import DataError
 from ..blocks import Block, Html, Prose, Section, is_missing
 from ..context import BASELINE, Context
 from ..formats import percent
+from ..pictures import colours_of, data_uri, read_frame
 from ..tables import usable_videos
 from ..templating import render_template
 
 FRAMES = 8
 FRAME_WIDTH = 128
 MAX_CLASSES = 12
-# Anchors of a perceptually ordered map, black through violet and orange to pale yellow, as in matplotlib's magma.
-MAGMA = np.array([(0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191)], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -72,10 +68,7 @@ def log_mel_picture(features: Float[np.ndarray, "L M"]) -> UInt8[np.ndarray, "M 
     """Features as RGB: time to the right, low bands at the bottom, from the quietest 1 % to the loudest of the clip."""
     levels = features.T[::-1].astype(np.float64)
     quiet, loud = np.quantile(levels, 0.01), levels.max()
-    position = np.clip((levels - quiet) / max(loud - quiet, 1e-6), 0, 1) * (len(MAGMA) - 1)
-    lower = np.minimum(position.astype(int), len(MAGMA) - 2)
-    weight = (position - lower)[..., None]
-    return (MAGMA[lower] * (1 - weight) + MAGMA[lower + 1] * weight).round().astype(np.uint8)
+    return colours_of((levels - quiet) / max(loud - quiet, 1e-6))
 
 
 def frame_indices(n_frames: int) -> list[int]:
@@ -118,7 +111,7 @@ def _example(
         true_class=row["class"],
         outcome=outcome,
         correct=correct,
-        strip_uri=_data_uri(strip, "WEBP", quality=72, method=6),
+        strip_uri=data_uri(strip, "WEBP", quality=72, method=6),
         strip_width=strip.width,
         strip_height=strip.height,
         boxes=_boxes(truth, row["video_id"], indices, scale),
@@ -132,23 +125,13 @@ def _example(
 
 def _strip(folder: Path, indices: list[int]) -> tuple[Image.Image, float]:
     """Frames side by side, and the factor from native to shown pixels."""
-    pictures = [_frame(frame_path(folder, index)) for index in indices]
+    pictures = [read_frame(frame_path(folder, index)) for index in indices]
     scale = FRAME_WIDTH / pictures[0].width
     height = round(pictures[0].height * scale)
     strip = Image.new("RGB", (FRAME_WIDTH * len(pictures), height))
     for k, picture in enumerate(pictures):
         strip.paste(picture.resize((FRAME_WIDTH, height), Image.Resampling.LANCZOS), (k * FRAME_WIDTH, 0))
     return strip, scale
-
-
-def _frame(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise DataError(
-            f"{path}: not a readable JPEG ({error}); delete its folder and extract the frames again"
-        ) from error
 
 
 def _boxes(
@@ -186,10 +169,4 @@ def _sound(context: Context, row: pd.Series) -> tuple[str | None, str]:
     features = read_npy(path)
     if not features.any():
         return None, "silence" if row["has_audio"] or is_missing(row["seconds"]) else "no sound track"
-    return _data_uri(Image.fromarray(log_mel_picture(features)), "PNG", optimize=True), f"{features.shape[1]} mel bands"
-
-
-def _data_uri(picture: Image.Image, file_format: str, **options: object) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
-    return f"data:image/{file_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(Image.fromarray(log_mel_picture(features)), "PNG", optimize=True), f"{features.shape[1]} mel bands"
