@@ -44,7 +44,6 @@ class MeasuredModels:
         frame: the rows as read.
         layers: layer i holds the kernels of row i.
         devices: one per row, at the row's clock.
-        clock_share: that clock over the boost clock.
         launches: kernels launched per row.
         latency_ms, power_w: measured.
     """
@@ -52,7 +51,6 @@ class MeasuredModels:
     frame: pd.DataFrame
     layers: LayerTable
     devices: DeviceTable
-    clock_share: Float[Tensor, " N"]
     launches: Float[Tensor, " N"]
     latency_ms: Float[Tensor, " N"]
     power_w: Float[Tensor, " N"]
@@ -82,7 +80,6 @@ def read_models(models: Path | str, kernels: Path | str, devices: DeviceTable, d
         frame=frame,
         layers=layers,
         devices=at_clock(devices.select(places), share),
-        clock_share=share,
         launches=torch.zeros(len(frame)).index_add(0, layers.layer, layers.count),
         latency_ms=torch.tensor(frame.latency_ms.to_numpy(dtype=np.float32, copy=True)),
         power_w=torch.tensor(frame.power_w.to_numpy(dtype=np.float32, copy=True)),
@@ -172,7 +169,6 @@ def subset(models: MeasuredModels, rows: Int[Tensor, " n"] | Bool[Tensor, " N"])
         frame=models.frame.iloc[places.numpy()].reset_index(drop=True),
         layers=layers.with_layers(new[layers.layer], len(places)),
         devices=models.devices.select(places),
-        clock_share=models.clock_share[places],
         launches=models.launches[places],
         latency_ms=models.latency_ms[places],
         power_w=models.power_w[places],

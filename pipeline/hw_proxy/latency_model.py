@@ -34,6 +34,7 @@ START_LOGIT = 1.0
 # Norms, softmax and elementwise maps spend many instructions on each counted operation.
 START_LOGIT_ISSUE = -2.0
 START_FLOOR_MS = 0.01
+START_LAUNCH_SHARPNESS = 2.0
 
 
 class LatencyModel(nn.Module):
@@ -56,7 +57,8 @@ class LatencyModel(nn.Module):
         self.log_floor = nn.Parameter(torch.full((max(len(sources), 1), kinds), START_FLOOR_MS).log())
         self.amd_floor = nn.Parameter(torch.zeros(kinds))
         self.device_floor = nn.Parameter(torch.zeros(devices, kinds))
-        self.sharpness = nn.Parameter(torch.ones(2, kinds))
+        self.sharpness = nn.Parameter(torch.ones(kinds))
+        self.launch_sharpness = nn.Parameter(torch.full((max(len(sources), 1), kinds), START_LAUNCH_SHARPNESS))
         self.register_buffer("default_source", torch.zeros(2, dtype=torch.long))
 
     def forward(self, table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
@@ -76,15 +78,20 @@ class LatencyModel(nn.Module):
         log_efficiency = torch.log(least + (MOST_EFFICIENT - least) * torch.sigmoid(raw + shift))
         compute = torch.log(1e3 * table.flops / usable_peak(table, devices) + LEAST_MS) - log_efficiency[:, 0]
         moving = torch.log(1e3 * table.bytes_moved / (devices.peak_bw + LEAST_BYTES_PER_S) + LEAST_MS)
-        sharpness = 1.0 + nn.functional.softplus(self.sharpness[:, table.kind])
-        kernel = smooth_max_log(compute, moving - log_efficiency[:, 1], sharpness[0])
-        return smooth_max_log(kernel, self.log_floors(effects, table, devices), sharpness[1])
+        overlap = 1.0 + nn.functional.softplus(self.sharpness[table.kind])
+        kernel = smooth_max_log(compute, moving - log_efficiency[:, 1], overlap)
+        # How a launch hides running is a matter of how it is timed.
+        hiding = 1.0 + nn.functional.softplus(self.launch_sharpness[self.sources_of(table), table.kind])
+        return smooth_max_log(kernel, self.log_floors(effects, table, devices), hiding)
+
+    def sources_of(self, table: LayerTable) -> Int[Tensor, " P"]:
+        """The measurement source each kernel is predicted for."""
+        return torch.where(table.source == UNKNOWN_SOURCE, self.default_source[table.precision], table.source)
 
     def log_floors(self, effects: Float[Tensor, "P D"], table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
         """Logarithm of the least time (ms) a launch takes where it is measured."""
-        source = torch.where(table.source == UNKNOWN_SOURCE, self.default_source[table.precision], table.source)
         offset = (effects @ self.device_floor).gather(1, table.kind[:, None])[:, 0]
-        return self.log_floor[source, table.kind] + offset + self.amd_floor[table.kind] * devices.is_amd
+        return self.log_floor[self.sources_of(table), table.kind] + offset + self.amd_floor[table.kind] * devices.is_amd
 
     def effects(self, devices: DeviceTable) -> Float[Tensor, "P D"]:
         """One where a device is a known one, else zeros."""

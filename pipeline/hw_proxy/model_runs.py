@@ -102,7 +102,7 @@ def fit_power(models: MeasuredModels, latency_ms: Float[Tensor, " N"]) -> PowerM
     prior = torch.tensor([*START.values()]).log()
     optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
     for _ in range(400):
-        predicted = model(flops_share, bytes_share, models.devices, models.clock_share).log()
+        predicted = model(flops_share, bytes_share, models.devices).log()
         away = model.log_numbers - prior
         loss = torch.nn.functional.smooth_l1_loss(predicted, target, beta=0.1) + PRIOR_WEIGHT * (away**2).mean()
         optimiser.zero_grad()
@@ -114,7 +114,7 @@ def fit_power(models: MeasuredModels, latency_ms: Float[Tensor, " N"]) -> PowerM
 def predict_power(model: PowerModel, models: MeasuredModels, latency_ms: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     """Mean power (W) of each model."""
     with torch.no_grad():
-        return model(*utilisation(models, latency_ms), models.devices, models.clock_share)
+        return model(*utilisation(models, latency_ms), models.devices)
 
 
 def predict_left_out(

@@ -4,9 +4,9 @@ A kernel cannot end before its FLOPs are computed at the peak, nor before its by
 Two facts correct the data sheet's peak:
 
 - norms, softmax and elementwise maps issue at most 128 operations per clock and compute unit;
-- dense products are throttled where the power limit is low for the peak. An fp32 TFLOP/s took about 16 W in 2020 and
-  takes half as much every four years; on matrix units it takes half, in fp16 a sixteenth. Below that the usable peak
-  falls with the 0.8th power of the ratio, since voltage falls with the clock.
+- dense products are throttled where the power limit is low for the peak. An fp32 TFLOP/s took 23 W until 2018 and
+  takes half as much every four years since; matrix units take 1.4 times less, fp16 a sixteenth. Below that the usable
+  peak falls with the 0.8th power of the ratio, since voltage falls with the clock.
 
 All functions work on pairs: kernel i runs on device i (`LayerTable.select`, `DeviceTable.select`).
 """
@@ -23,12 +23,12 @@ from .layer_table import KERNEL_KINDS, LayerTable
 PRODUCT_KINDS = ("linear", "matmul_batched", "conv2d", "sdpa")
 OPERATIONS_PER_CLOCK = 128.0
 TF32_SHARE_OF_FP16 = 0.5
-THROTTLE_W_PER_TFLOPS = 16.0
-THROTTLE_YEAR = 2020.0
+THROTTLE_W_PER_TFLOPS = 23.0
+THROTTLE_YEAR = 2018.0
 HALVING_YEARS = 4.0
 THROTTLE_EXPONENT = 0.8
 FP16_PER_FP32_ENERGY = 16.0
-MATRIX_UNIT_SAVING = 2.0
+MATRIX_UNIT_SAVING = 1.4
 # A chip that is not there (specs near zero in a mixture) is very slow, not infinitely so.
 LEAST_FLOPS = 1e9
 LEAST_BYTES_PER_S = 1e6
@@ -63,7 +63,7 @@ def _throttle(table: LayerTable, devices: DeviceTable, peak: Float[Tensor, " P"]
     matrix_units = devices.peak_flops_fp32 > 1.5 * devices.peak_flops_fp32_vector
     fp32 = torch.where(matrix_units, MATRIX_UNIT_SAVING, 1.0)
     saving = torch.where(table.precision == 1, FP16_PER_FP32_ENERGY, fp32)
-    needed = THROTTLE_W_PER_TFLOPS * 2.0 ** ((THROTTLE_YEAR - devices.year) / HALVING_YEARS)
+    needed = THROTTLE_W_PER_TFLOPS * 2.0 ** ((THROTTLE_YEAR - devices.year).clamp(max=0.0) / HALVING_YEARS)
     power = 1e12 * saving * (devices.tdp_w + 1e-3) / (peak + LEAST_FLOPS) / needed
     share = power**THROTTLE_EXPONENT
     return share / (1.0 + share**4) ** 0.25
