@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from .hardware import HwConfig
+from .section import Positive, Section, Share
 
 MODE_PAIRS = {
     "dense_baseline": {"none"},
@@ -19,12 +19,6 @@ MODE_PAIRS = {
     "multi_chip_fixed": {"multi_chip_fixed"},
     "version_c_full": {"version_c_full"},
 }
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and without room for misspelled keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class AudioConfig(Section):
@@ -143,15 +137,6 @@ class TrainingConfig(Section):
     devices: Positive = Field(1, description="processes (CPU) or GPUs that share each batch")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="accelerator")
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric precision")
-
-
-class HwConfig(Section):
-    """Hardware in the loop (spec §2.2)."""
-
-    mode: Literal["none", "single_device", "multi_chip_fixed", "version_c_full"] = Field(
-        "none", description="which hardware loss is built; must pair with training.mode"
-    )
-    use_hw_loss: bool = Field(False, description="add the hardware loss to the task loss")
 
 
 class RunConfig(Section):
