@@ -1,0 +1,131 @@
+"""Layers as the proxies read them: a table of kernels, each belonging to one layer.
+
+A kernel is one launch on a device: a matrix product, a norm, a softmax, an elementwise map, a convolution or a
+fused attention. A measured row is one kernel; a transformer's attention or MLP layer is several
+(`pipeline.hw_proxy.layer_kernels`). Sizes are tensors, so costs that follow live gates stay differentiable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Number = int | float | Tensor
+
+KERNEL_KINDS = ("linear", "matmul_batched", "layernorm", "softmax", "elementwise", "conv2d", "sdpa")
+COMPOSITE_KINDS = ("embed", "attention", "mlp", "head", "block")
+LAYER_TYPES = (*KERNEL_KINDS, *COMPOSITE_KINDS, "segment")
+PRECISION_BYTES = {0: 4, 1: 2}
+UNKNOWN_SOURCE = -1
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """R kernels of `num_layers` layers.
+
+    A matrix product is `groups` products of [rows, depth] x [depth, columns]; a norm, softmax or elementwise map
+    works on [rows, columns]; a convolution counts as its implicit product (rows = output pixels, depth = inputs
+    per output) with `window` > 1; fused attention has one group per head, rows queries, columns keys.
+
+    Attributes:
+        layer: layer each kernel belongs to, 0 .. num_layers - 1.
+        num_layers: number of layers, of which some may have no kernel.
+        kind: index into `KERNEL_KINDS`.
+        layer_type: index into `LAYER_TYPES` of the layer it belongs to.
+        count: how often it is launched; a gate in [0, 1] may scale it.
+        flops, bytes_moved: of one launch; each operand counts once.
+        weight_bytes: parameters resident for it.
+        activation_bytes: its inputs and outputs together.
+        groups, rows, columns, depth, window: its shape.
+        precision: 0 is fp32 without TF32, 1 is fp16 or bf16.
+        source: index into the fitted proxy's measurement sources, or `UNKNOWN_SOURCE`.
+        embed_dim, num_heads, mlp_ratio, seq_len: the spec's descriptors (§7.2), 0 where they mean nothing.
+    """
+
+    layer: Int[Tensor, " R"]
+    num_layers: int
+    kind: Int[Tensor, " R"]
+    layer_type: Int[Tensor, " R"]
+    count: Float[Tensor, " R"]
+    flops: Float[Tensor, " R"]
+    bytes_moved: Float[Tensor, " R"]
+    weight_bytes: Float[Tensor, " R"]
+    activation_bytes: Float[Tensor, " R"]
+    groups: Float[Tensor, " R"]
+    rows: Float[Tensor, " R"]
+    columns: Float[Tensor, " R"]
+    depth: Float[Tensor, " R"]
+    window: Float[Tensor, " R"]
+    precision: Int[Tensor, " R"]
+    source: Int[Tensor, " R"]
+    embed_dim: Float[Tensor, " R"]
+    num_heads: Float[Tensor, " R"]
+    mlp_ratio: Float[Tensor, " R"]
+    seq_len: Float[Tensor, " R"]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def select(self, kernels: Tensor) -> LayerTable:
+        """The kernels at the given positions (or where a mask is true), each one a layer of its own."""
+        chosen = {
+            field.name: getattr(self, field.name)[kernels] for field in fields(self) if field.name != "num_layers"
+        }
+        number = len(chosen["kind"])
+        return LayerTable(**{**chosen, "num_layers": number, "layer": torch.arange(number)})
+
+    def with_layers(self, layer: Int[Tensor, " R"], num_layers: int) -> LayerTable:
+        """The same kernels grouped into other layers, e.g. into segments."""
+        return replace(self, layer=layer, num_layers=num_layers)
+
+    def grouped(self, segment_of_layer: Int[Tensor, " L"], num_segments: int) -> LayerTable:
+        """The same kernels with each layer replaced by the segment it lies in."""
+        return self.with_layers(segment_of_layer[self.layer], num_segments)
+
+
+def table_from_kernels(
+    kernels: Sequence[dict[str, Any]], num_layers: int, dtype: torch.dtype = torch.float32
+) -> LayerTable:
+    """Build a table from one mapping per kernel: `layer kind flops bytes_moved precision` and what else is known.
+
+    Numbers may be tensors that carry gradients. Missing sizes are 0, `count`, `groups` and `window` 1.
+    """
+    kinds = [KERNEL_KINDS.index(kernel["kind"]) for kernel in kernels]
+    types = [LAYER_TYPES.index(kernel.get("layer_type", kernel["kind"])) for kernel in kernels]
+    whole = {
+        "layer": [kernel["layer"] for kernel in kernels],
+        "kind": kinds,
+        "layer_type": types,
+        "precision": [kernel["precision"] for kernel in kernels],
+        "source": [kernel.get("source", UNKNOWN_SOURCE) for kernel in kernels],
+    }
+    standard = {"count": 1.0, "groups": 1.0, "window": 1.0}
+    real = [field.name for field in fields(LayerTable) if field.name not in (*whole, "num_layers")]
+    return LayerTable(
+        num_layers=num_layers,
+        **{name: torch.tensor(values, dtype=torch.long) for name, values in whole.items()},
+        **{name: stack([kernel.get(name, standard.get(name, 0.0)) for kernel in kernels], dtype) for name in real},
+    )
+
+
+def stack(values: Sequence[Number], dtype: torch.dtype = torch.float32) -> Float[Tensor, " R"]:
+    """Numbers and 0-dimensional tensors as one vector; gradients flow through the tensors."""
+    if not any(isinstance(value, Tensor) for value in values):
+        return torch.tensor([float(value) for value in values], dtype=dtype)
+    return torch.stack([torch.as_tensor(value, dtype=dtype).reshape(()) for value in values])
+
+
+def join_tables(tables: Sequence[LayerTable]) -> LayerTable:
+    """Tables one after the other; layers are numbered on."""
+    offsets = [sum(table.num_layers for table in tables[:position]) for position in range(len(tables))]
+    shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(tables, offsets, strict=True)]
+    names = [field.name for field in fields(LayerTable) if field.name != "num_layers"]
+    return LayerTable(
+        num_layers=sum(table.num_layers for table in tables),
+        **{name: torch.cat([getattr(table, name) for table in shifted]) for name in names},
+    )
