@@ -7,7 +7,8 @@ be no better than these formulas; it exists so that the workflow runs where no m
     power   = idle + (TDP - idle) · min(1, 0.7 · a · share of time at the peak + 0.3 · share of time at the bandwidth)
     memory  = weights + inputs and outputs
 
-with u = 0.65, a = 1 in matrix products and u = 0.45, a = 0.8 in fused attention; maps, norms and softmax count as bytes alone.
+with u = 0.65, a = 1 in matrix products and u = 0.45, a = 0.8 in fused attention;
+maps, norms and softmax count as bytes alone.
 """
 
 from __future__ import annotations

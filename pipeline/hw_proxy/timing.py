@@ -10,6 +10,8 @@ from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
 WARM_UPS = 3
+FEWEST_REPEATS = 5
+SLOW = 4.0
 MAX_REPEATS = 2000
 
 
@@ -41,6 +43,8 @@ def measure(
 ) -> Timing:
     """Time `operation` at least `repeats` times and for at least `seconds`, after three runs that do not count.
 
+    Four times `seconds` is the limit for an operation too slow for that many repeats; five are always made.
+
     Args:
         synchronise: waits until the device has finished; called inside the timed span.
         energy_j: reads a running energy counter in joules, or None where there is none.
@@ -51,7 +55,11 @@ def measure(
     times_ms: list[float] = []
     before_j = energy_j()
     began = clock()
-    while len(times_ms) < repeats or (clock() - began < seconds and len(times_ms) < MAX_REPEATS):
+    while len(times_ms) < MAX_REPEATS:
+        elapsed = clock() - began
+        enough = len(times_ms) >= repeats and elapsed >= seconds
+        if enough or (len(times_ms) >= FEWEST_REPEATS and elapsed >= SLOW * seconds):
+            break
         start = clock()
         operation()
         synchronise()
