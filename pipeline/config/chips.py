@@ -10,6 +10,7 @@ from ..errors import ConfigError
 AREA_TOLERANCE = 0.02
 MAX_POWER_DENSITY_W_MM2 = 1.5
 IDLE_SHARE = 0.15
+TEXTS = ("name", "device", "vendor", "source", "derived")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ChipType:
         peak_flops_fp32: dense FLOP/s in 32-bit arithmetic, None where unknown.
         peak_flops_fp32_vector: the same outside matrix units, None where unknown.
         num_sm, boost_mhz, l2_mb: multiprocessors, clock and last-level cache, None where unknown.
-        device: the name of this chip in measured tables.
+        device: the name of this chip in measured tables; vendor: who makes it.
         source: where the figures come from.
         derived: whether a figure was worked out from others rather than published.
 
@@ -50,6 +51,7 @@ class ChipType:
     boost_mhz: float | None = None
     l2_mb: float | None = None
     device: str = ""
+    vendor: str = ""
     source: str = ""
     derived: bool = False
 
@@ -58,13 +60,20 @@ class ChipType:
             object.__setattr__(self, "idle_w", IDLE_SHARE * self.tdp_w)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in ("name", "device", "source", "derived") or value is None:
+            if field.name in TEXTS or value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ConfigError(f"chip {self.name}: {field.name}={value!r} is not a number")
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"chip {self.name}: {field.name}={value:g}; it must be a positive number")
         self._check_plausible()
+
+    def specs(self) -> dict[str, float | str]:
+        """The figures that are known, as a proxy reads them."""
+        known = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("source", "derived")
+        }
+        return {name: value for name, value in known.items() if value not in (None, "")}
 
     def _check_plausible(self) -> None:
         product = self.width_mm * self.height_mm

@@ -7,12 +7,11 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..config.chips import ChipType
+from ..config.chips import TEXTS, ChipType
 from ..config.loading import CONFIGS, load_yaml, suggestion
 from ..errors import ConfigError
 
 LIBRARY_FILE = CONFIGS / "gpu_data.yaml"
-TEXTS = ("name", "device", "source", "derived")
 
 
 @dataclass(frozen=True)

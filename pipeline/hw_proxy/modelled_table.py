@@ -48,7 +48,15 @@ def device_rows(chips: Sequence[ChipType]) -> pd.DataFrame:
     rows = []
     for chip in chips:
         specs = {name: getattr(chip, name) for name in (*SPEC_COLUMNS, *SIZE_COLUMNS)}
-        rows.append({"device": chip.name, "chip": chip.device, "peak_flops_fp16": chip.peak_flops, **specs})
+        rows.append(
+            {
+                "device": chip.name,
+                "chip": chip.device,
+                "vendor": chip.vendor,
+                "peak_flops_fp16": chip.peak_flops,
+                **specs,
+            }
+        )
     return pd.DataFrame(rows)
 
 
