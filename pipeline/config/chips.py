@@ -62,8 +62,6 @@ class ChipType:
             value = getattr(self, field.name)
             if field.name in TEXTS or value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"chip {self.name}: {field.name}={value!r} is not a number")
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"chip {self.name}: {field.name}={value:g}; it must be a positive number")
         self._check_plausible()

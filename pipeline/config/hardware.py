@@ -50,3 +50,11 @@ class HwConfig(Section):
     lambda_T: NotNegative = Field(1.0, description="weight of latency, relative to its value at the first step")  # noqa: N815
     lambda_E: NotNegative = Field(0.0, description="weight of energy, relative to its value at the first step")  # noqa: N815
     lambda_mem: NotNegative = Field(0.0, description="weight of peak memory, relative to its value at the first step")
+    lambda_macs: NotNegative = Field(
+        0.0,
+        description="weight of the squared distance from the FLOPs that uniform gates at ast.target_* leave",
+    )
+    proxy: Literal["fitted", "roofline"] = Field(
+        "fitted",
+        description="what prices segments: the proxy of EXP-P0-1, or the modelled roofline, which needs no fit",
+    )

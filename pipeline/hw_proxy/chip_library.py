@@ -12,6 +12,7 @@ from ..config.loading import CONFIGS, load_yaml, suggestion
 from ..errors import ConfigError
 
 LIBRARY_FILE = CONFIGS / "gpu_data.yaml"
+STANDARD_LINK = {"gb_s": 256.0, "hop_ms": 0.0005, "pj_per_bit": 1.0}
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class Link:
     pj_per_bit: float
 
     def __post_init__(self) -> None:
-        for name, lowest in (("gb_s", False), ("hop_ms", True), ("pj_per_bit", True)):
+        for name, zero_allowed in (("gb_s", False), ("hop_ms", True), ("pj_per_bit", True)):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or value < 0.0 or (value == 0.0 and not lowest):
-                raise ConfigError(f"link: {name}={value!r}; it must be a {'' if lowest else 'positive '}number")
+            if not value >= 0.0 or (value == 0.0 and not zero_allowed):
+                raise ConfigError(f"link: {name}={value:g}; it must be {'at least 0' if zero_allowed else 'positive'}")
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,21 @@ def load_chip_library(path: Path | str = LIBRARY_FILE) -> ChipLibrary:
             if chip.name in chips:
                 raise ConfigError(f"chip {chip.name}: given twice")
             chips[chip.name] = chip
-        link = values.get("link", {"gb_s": 256.0, "hop_ms": 0.0005, "pj_per_bit": 1.0})
-        _refuse_unknown("link", link, [field.name for field in fields(Link)])
-        library = ChipLibrary(chips, values.get("libraries") or {}, Link(**link))
+        library = ChipLibrary(chips, values.get("libraries") or {}, _link(values.get("link", STANDARD_LINK)))
         for name in library.libraries:
             library.select(name)
         return library
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    except TypeError as error:
-        raise ConfigError(f"{path}: {error}") from None
+
+
+def _link(values: Any) -> Link:
+    names = [field.name for field in fields(Link)]
+    _refuse_unknown("link", values, names)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ConfigError(f"link: lacks {', '.join(missing)}")
+    return Link(**{name: _number("link", name, value) for name, value in values.items()})
 
 
 def _list_of(values: dict[str, Any], key: str) -> list[Any]:
@@ -95,15 +101,16 @@ def _chip(entry: Any) -> ChipType:
     missing = [field.name for field in known if field.default is MISSING and field.name not in entry]
     if missing:
         raise ConfigError(f"chip {entry['name']}: lacks {', '.join(missing)}")
-    return ChipType(**{key: value if key in TEXTS else _number(value) for key, value in entry.items()})
+    numbers = {key: _number(entry["name"], key, value) for key, value in entry.items() if key not in TEXTS}
+    return ChipType(**{**entry, **numbers})
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes the spec's own `1.0e14` for text; what is no number is left for `ChipType` to refuse."""
+def _number(chip: str, key: str, value: Any) -> float:
+    """YAML 1.1 takes the spec's own `1.0e14` for text, hence the conversion."""
     try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"chip {chip}: {key}={value!r} is not a number") from None
 
 
 def _refuse_unknown(where: str, values: Any, known: Sequence[str]) -> None:

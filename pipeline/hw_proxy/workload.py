@@ -170,7 +170,7 @@ def _layers(workload: WorkloadConfig, ratios: KeepRatios, sizes: _Sizes, kernels
         return total.index_add(0, kernels.layer, kernels.count * values).unbind()
 
     weights = summed(kernels.weight_bytes)
-    moved = summed(kernels.bytes_moved - kernels.weight_bytes)
+    moved = summed(kernels.activation_bytes)
     resident, tokens = _resident_bytes(workload, ratios, sizes), _tokens(sizes)
     rows = zip(summed(kernels.flops), weights, moved, resident, tokens, strict=True)
     heads = [sizes.heads[0], *sizes.heads.repeat_interleave(2), sizes.heads[-1]]
