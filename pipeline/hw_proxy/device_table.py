@@ -7,7 +7,8 @@ a stated fallback here, so that a chip needs no more than the spec's fields:
   where no fp32 peak is known;
 - compute units (`num_sm`) by die area, 7.5 mm² each, the median of the real chips;
 - last-level cache of 0.05 MB per mm² of die, clock of 1.5 GHz;
-- idle power of 15 % of the thermal design power.
+- idle power of 15 % of the thermal design power;
+- TF32 convolutions only where vendor and year say so.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ CLOCK_MHZ = 1500.0
 IDLE_SHARE = 0.15
 VECTOR_SHARE = 1.0 / 16.0
 TYPICAL_AREA_MM2 = 600.0
+FIRST_TF32_YEAR = 2020
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class DeviceTable:
         num_sm: compute units; `clock_mhz`: their clock; `l2_mb`: last-level cache.
         tdp_w: power limit; `idle_w`: power at rest.
         area_mm2: die area.
-        is_amd: whether AMD made it (its matrix units and tile sizes differ).
+        has_tf32: whether fp32 convolutions may use TF32 units (NVIDIA since 2020).
     """
 
     names: tuple[str, ...]
@@ -65,7 +67,7 @@ class DeviceTable:
     tdp_w: Float[Tensor, " T"]
     idle_w: Float[Tensor, " T"]
     area_mm2: Float[Tensor, " T"]
-    is_amd: Bool[Tensor, " T"]
+    has_tf32: Bool[Tensor, " T"]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,7 +76,7 @@ class DeviceTable:
         """The devices at the given positions, which may repeat."""
         index = torch.as_tensor(positions, dtype=torch.long)
         chosen = {field.name: getattr(self, field.name)[index] for field in fields(self) if field.name != "names"}
-        return DeviceTable(names=tuple(self.names[int(position)] for position in index), **chosen)
+        return DeviceTable(names=tuple(self.names[position] for position in index.tolist()), **chosen)
 
     def to(self, dtype: torch.dtype) -> DeviceTable:
         """The same devices in another floating-point type."""
@@ -173,11 +175,11 @@ def _with_fallbacks(entry: Mapping[str, Any]) -> dict[str, Number]:
         "tdp_w": tdp,
         "idle_w": entry.get("idle_w", IDLE_SHARE * tdp),
         "area_mm2": area,
-        "is_amd": float(entry.get("vendor", "") == "AMD"),
+        "has_tf32": float(entry.get("vendor") == "NVIDIA" and float(entry.get("year", 0)) >= FIRST_TF32_YEAR),
     }
 
 
 def _stacked(names: Sequence[str], rows: Sequence[Mapping[str, Number]], dtype: torch.dtype) -> DeviceTable:
     columns = {field.name for field in fields(DeviceTable)} - {"names"}
     values = {column: stack([row[column] for row in rows], dtype) for column in columns}
-    return DeviceTable(names=tuple(names), **{**values, "is_amd": values["is_amd"] > 0.5})
+    return DeviceTable(names=tuple(names), **{**values, "has_tf32": values["has_tf32"] > 0.5})

@@ -93,8 +93,8 @@ def layers_from_frame(
             parts.append(_composite_row(record, sources, dtype))
             positions.append(np.array([place]))
     joined = join_tables(parts)
-    layer_of_part = torch.from_numpy(np.concatenate(positions))
-    return joined.with_layers(layer_of_part[joined.layer], len(frame))
+    joined = joined.with_layers(torch.from_numpy(np.concatenate(positions))[joined.layer], len(frame))
+    return joined.reordered(torch.argsort(joined.layer, stable=True))
 
 
 def check_layers(frame: pd.DataFrame, table: str) -> None:
@@ -141,7 +141,8 @@ def _kernel_rows(frame: pd.DataFrame, kind: str, table: str, sources: Sequence[s
     number = len(frame)
     zeros = np.zeros(number)
     described = {name: _optional(frame, name) for name in ("embed_dim", "num_heads", "mlp_ratio", "seq_len")}
-    columns = {"groups": 1.0 + zeros, "window": 1.0 + zeros, "count": 1.0 + zeros, **values, **described}
+    standard = {"groups": 1.0, "window": 1.0, "count": 1.0, "operands": 2.0, "operations": 1.0}
+    columns = {**{name: value + zeros for name, value in standard.items()}, **values, **described}
     return LayerTable(
         layer=torch.arange(number),
         num_layers=number,
@@ -183,6 +184,8 @@ def _counted(
         "rows": batch,
         "columns": width,
         "depth": 0.0 * batch,
+        "operands": operands,
+        "operations": per_value,
     }
 
 

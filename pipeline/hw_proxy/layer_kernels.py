@@ -172,6 +172,7 @@ def _norm(vectors: Number, width: Number, size: int) -> Kernel:
         "activation_bytes": moved,
         "rows": vectors,
         "columns": width,
+        "operations": 8.0,
     }
 
 
@@ -188,4 +189,6 @@ def _elementwise(vectors: Number, width: Number, flops: int, operands: int, size
         "activation_bytes": moved,
         "rows": vectors,
         "columns": width,
+        "operands": float(operands),
+        "operations": float(flops),
     }

@@ -42,6 +42,7 @@ class LayerTable:
         weight_bytes: parameters resident for it.
         activation_bytes: its inputs and outputs together.
         groups, rows, columns, depth, window: its shape.
+        operands, operations: tensors touched and FLOPs spent per value, of norms, softmax and elementwise maps.
         precision: 0 is fp32 without TF32, 1 is fp16 or bf16.
         source: index into the fitted proxy's measurement sources, or `UNKNOWN_SOURCE`.
         embed_dim, num_heads, mlp_ratio, seq_len: the spec's descriptors (§7.2), 0 where they mean nothing.
@@ -61,6 +62,8 @@ class LayerTable:
     columns: Float[Tensor, " R"]
     depth: Float[Tensor, " R"]
     window: Float[Tensor, " R"]
+    operands: Float[Tensor, " R"]
+    operations: Float[Tensor, " R"]
     precision: Int[Tensor, " R"]
     source: Int[Tensor, " R"]
     embed_dim: Float[Tensor, " R"]
@@ -71,13 +74,15 @@ class LayerTable:
     def __len__(self) -> int:
         return len(self.kind)
 
+    def reordered(self, kernels: Tensor) -> LayerTable:
+        """The kernels at the given positions (or where a mask is true), in their layers."""
+        names = [field.name for field in fields(self) if field.name != "num_layers"]
+        return replace(self, **{name: getattr(self, name)[kernels] for name in names})
+
     def select(self, kernels: Tensor) -> LayerTable:
         """The kernels at the given positions (or where a mask is true), each one a layer of its own."""
-        chosen = {
-            field.name: getattr(self, field.name)[kernels] for field in fields(self) if field.name != "num_layers"
-        }
-        number = len(chosen["kind"])
-        return LayerTable(**{**chosen, "num_layers": number, "layer": torch.arange(number)})
+        chosen = self.reordered(kernels)
+        return chosen.with_layers(torch.arange(len(chosen)), len(chosen))
 
     def with_layers(self, layer: Int[Tensor, " R"], num_layers: int) -> LayerTable:
         """The same kernels grouped into other layers, e.g. into segments."""
@@ -93,7 +98,8 @@ def table_from_kernels(
 ) -> LayerTable:
     """Build a table from one mapping per kernel: `layer kind flops bytes_moved precision` and what else is known.
 
-    Numbers may be tensors that carry gradients. Missing sizes are 0, `count`, `groups` and `window` 1.
+    Numbers may be tensors that carry gradients. Missing sizes are 0, `count groups window operations` 1 and
+    `operands` 2.
     """
     kinds = [KERNEL_KINDS.index(kernel["kind"]) for kernel in kernels]
     types = [LAYER_TYPES.index(kernel.get("layer_type", kernel["kind"])) for kernel in kernels]
@@ -104,7 +110,7 @@ def table_from_kernels(
         "precision": [kernel["precision"] for kernel in kernels],
         "source": [kernel.get("source", UNKNOWN_SOURCE) for kernel in kernels],
     }
-    standard = {"count": 1.0, "groups": 1.0, "window": 1.0}
+    standard = {"count": 1.0, "groups": 1.0, "window": 1.0, "operands": 2.0, "operations": 1.0}
     real = [field.name for field in fields(LayerTable) if field.name not in (*whole, "num_layers")]
     return LayerTable(
         num_layers=num_layers,
