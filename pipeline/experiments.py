@@ -132,6 +132,6 @@ def name_of(config_path: Path | str, assignments: Mapping[str, Any]) -> str:
     path = Path(config_path).resolve()
     if not assignments:
         for name, entry in load_catalogue().experiments.items():
-            if (PROJECT_ROOT / entry.config).resolve() == path and not entry.overrides and entry.init_from is None:
+            if (PROJECT_ROOT / entry.config).resolve() == path and not entry.overrides:
                 return name
     return f"adhoc/{path.stem}-{fingerprint([load_yaml(path), dict(assignments)])}"

@@ -112,6 +112,8 @@ def training_data(wildcards):
     """The tables a run reads: frames always, sound only if it uses sound."""
     run = resolve_experiment(wildcards.experiment, SETTINGS.preset, int(wildcards.seed))
     tables = [f"{run.data.root}/manifest.parquet"]
+    if run.training.mode != "dense_baseline" and run.data.truth:
+        tables.append(run.data.truth)
     return [*tables, f"{run.data.root}/audio.parquet"] if run.data.use_audio else tables
 
 

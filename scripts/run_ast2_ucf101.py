@@ -15,8 +15,8 @@ def main() -> None:
     parser.add_argument("--init-from", type=Path, help="start weights (default: those of the run's init_from)")
     arguments = parser.parse_args()
     run, out = run_from_arguments(arguments)
-    if run.training.mode != "dense_baseline":
-        raise ConfigError(f"training.mode={run.training.mode}: this script trains dense_baseline")
+    if run.training.mode not in ("dense_baseline", "single_device_ast"):
+        raise ConfigError(f"training.mode={run.training.mode}: this script trains dense_baseline and single_device_ast")
     init_from = arguments.init_from
     if init_from is None and run.init_from is not None:
         init_from = Path("results") / run.preset / run.init_from / f"seed{run.seed}" / "model.safetensors"

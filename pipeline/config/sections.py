@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from .hardware import HwConfig
+from .pruning import PruningConfig
 from .section import Positive, Section, Share
 
 MODE_PAIRS = {
@@ -44,6 +45,9 @@ class DataConfig(Section):
     frames_root: str | None = Field(None, description="JPEG tree; default <root>/frames")
     splits_root: str | None = Field(None, description="split lists and classInd.txt; default <root>/splits")
     audio_root: str | None = Field(None, description="log-mel features; default <root>/audio")
+    truth: str | None = Field(
+        None, description="boxes of the moving target (generated data), which pruning is scored on; no model reads it"
+    )
     splits: Literal["lists", "by_time"] = Field(
         "lists", description="official lists by group, or every video cut in time (a path check, no generalisation)"
     )
@@ -121,6 +125,9 @@ class TrainingConfig(Section):
     )
     use_audio: bool = Field(False, description="must equal data.use_audio")
     num_epochs: int = Field(40, ge=0, description="passes over the training videos; 0 evaluates init_from only")
+    further_epochs: int | None = Field(
+        None, ge=1, description="epochs instead of num_epochs (unless 0) of a run that starts from another's weights"
+    )
     lr: Annotated[float, Field(gt=0.0)] = Field(2e-3, description="peak learning rate of AdamW")
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.05, description="decoupled weight decay")
     warmup_steps: int = Field(25, ge=0, description="steps of linear warm-up")
@@ -139,6 +146,13 @@ class TrainingConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric precision")
 
 
+class LossConfig(Section):
+    """Weights of the terms beside the task loss (spec §13.1)."""
+
+    lambda_AST: Annotated[float, Field(ge=0.0)] = Field(1.0, description="weight of the pruner's loss L_AST")  # noqa: N815
+    lambda_hw: Annotated[float, Field(ge=0.0)] = Field(1.0, description="weight of the hardware loss L_hw")
+
+
 class RunConfig(Section):
     """Everything that decides the result of one run, and nothing else."""
 
@@ -149,8 +163,17 @@ class RunConfig(Section):
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     audio: AudioConfig = Field(default_factory=lambda: AudioConfig())
     model: ModelConfig = Field(default_factory=lambda: ModelConfig())
+    ast: PruningConfig = Field(default_factory=lambda: PruningConfig())
+    loss: LossConfig = Field(default_factory=lambda: LossConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     hw: HwConfig = Field(default_factory=lambda: HwConfig())
+
+    def epochs(self) -> int:
+        """Passes over the training videos that this run makes."""
+        training = self.training
+        if self.init_from is None or training.further_epochs is None or training.num_epochs == 0:
+            return training.num_epochs
+        return training.further_epochs
 
     @model_validator(mode="after")
     def _check_agreement(self) -> RunConfig:
@@ -170,7 +193,26 @@ class RunConfig(Section):
             raise ValueError(
                 f"data.image_size={self.data.image_size} is not a multiple of model.patch_size={self.model.patch_size}"
             )
+        if self.training.mode != "dense_baseline":
+            self._check_pruning()
         return self
+
+    def _check_pruning(self) -> None:
+        self.ast.check_sizes(
+            depth=self.model.depth,
+            num_frames=self.data.num_frames,
+            grid=self.data.image_size // self.model.patch_size,
+        )
+        if self.data.use_audio and self.model.fusion == "audio":
+            raise ValueError(
+                f"training.mode={self.training.mode} prunes picture tokens, but model.fusion=audio has none; "
+                "set model.fusion to early or late"
+            )
+        if self.data.use_audio and self.model.fusion == "late" and self.ast.audio == "gate":
+            raise ValueError(
+                "ast.audio=gate ranks sound beside picture tokens, which model.fusion=late keeps in another net; "
+                "set ast.audio=keep or model.fusion=early"
+            )
 
 
 class DemoConfig(Section):

@@ -10,7 +10,7 @@ Memory traffic counts each tensor a kernel reads or writes once: LayerNorm, line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -34,7 +34,7 @@ class EmbeddingShape(Protocol):
 
 @runtime_checkable
 class NetShape(Protocol):
-    """The sizes of one net; heads and hidden units per block."""
+    """The sizes of one net; heads, hidden units and tokens (CLS included) per block, 0 heads or units: no branch."""
 
     @property
     def num_frames(self) -> int: ...
@@ -50,6 +50,12 @@ class NetShape(Protocol):
     def mlp_hidden(self) -> Sequence[int]: ...
     @property
     def num_classes(self) -> int: ...
+    @property
+    def tokens(self) -> Sequence[int]: ...
+    @property
+    def gated_per_frame(self) -> int: ...
+    @property
+    def prune_layers(self) -> Sequence[int]: ...
 
 
 @runtime_checkable
@@ -133,40 +139,92 @@ def head_traffic(tokens: Number, embed_dim: Number, num_classes: Number) -> Numb
     return 2 * tokens * embed_dim + embed_dim + num_classes
 
 
-def flops_bytes_per_layer(model: EstimableModel, batch_size: int = 1, precision_bytes: int = 4) -> list[LayerCost]:
-    """The cost of every layer of a dense model, in the order in which they run.
+@dataclass(frozen=True)
+class BlockSizes:
+    """What one block computes: tokens, heads, hidden units, and how much of each branch there is (1 or a live gate)."""
+
+    tokens: Number
+    heads: Number
+    hidden: Number
+    attention: Number
+    mlp: Number
+
+
+def flops_bytes_per_layer(
+    model: EstimableModel,
+    batch_size: int = 1,
+    precision_bytes: int = 4,
+    *,
+    gates: Mapping[str, Tensor] | None = None,
+) -> list[LayerCost]:
+    """The cost of every layer of a model, in the order in which they run.
 
     Attention and MLP are layers of their own, beside one embedding and one head per net. With late fusion the
-    video's layers come first.
+    video's layers come first. Scoring tokens is not counted (the benchmark of pruning measures it).
 
     Args:
         model: a `VideoViT` or `VideoAudioAST`.
         batch_size: samples per forward pass.
         precision_bytes: bytes per weight and activation.
+        gates: None gives what runs in evaluation: gathered tokens, all heads and hidden units that are in the weights.
+            The live ratios of a pruned model (`info["gates"]`) give what would run with closed gates cut out, as
+            tensors that are differentiable in the ratios; they belong to the video's net.
     """
     layers: list[LayerCost] = []
     for net in model.net_shapes():
-        layers += _net_costs(net, batch_size, precision_bytes, first_index=len(layers))
+        live = gates if not layers else None
+        layers += _net_costs(net, live, batch_size, precision_bytes, first_index=len(layers))
     return layers
 
 
-def _net_costs(net: NetShape, batch_size: int, precision_bytes: int, first_index: int) -> list[LayerCost]:
+def block_sizes(net: NetShape, gates: Mapping[str, Tensor] | None) -> list[BlockSizes]:
+    """The sizes of every block: as they stand, or as live gates make them."""
+    sizes = []
+    for index, (tokens, heads, hidden) in enumerate(zip(net.tokens, net.heads, net.mlp_hidden, strict=True)):
+        size = BlockSizes(tokens, heads, hidden, int(heads > 0), int(hidden > 0))
+        if gates is not None:
+            size = _gated_sizes(net, index, size, gates)
+        sizes.append(size)
+    return sizes
+
+
+def _gated_sizes(net: NetShape, index: int, size: BlockSizes, gates: Mapping[str, Tensor]) -> BlockSizes:
+    tokens: Number = size.tokens
+    place = sum(layer <= index for layer in net.prune_layers) - 1
+    if place >= 0:
+        per_frame = sum(embedding.tokens_per_frame for embedding in net.embeddings)
+        always = 1 + net.num_frames * (per_frame - net.gated_per_frame)
+        tokens = always + gates["keep_ratio"][place] * (net.num_frames * net.gated_per_frame)
+    if "head" not in gates:
+        return BlockSizes(tokens, size.heads, size.hidden, size.attention, size.mlp)
+    head, channel, block = gates["head"][index], gates["channel"][index], gates["block"][index]
+    return BlockSizes(
+        tokens,
+        head.sum(),
+        channel.sum(),
+        block[0] * (head.detach() > 0).any(),
+        block[1] * (channel.detach() > 0).any(),
+    )
+
+
+def _net_costs(
+    net: NetShape, gates: Mapping[str, Tensor] | None, batch_size: int, precision_bytes: int, first_index: int
+) -> list[LayerCost]:
     width, head_dim = net.embed_dim, net.head_dim
     per_frame = sum(embedding.tokens_per_frame for embedding in net.embeddings)
-    tokens = net.num_frames * per_frame + 1
-    # kind, FLOPs, weights, values moved per sample, heads, hidden units
-    rows: list[tuple[Kind, Number, Number, Number, int, int]] = []
-    first = (net.heads[0], net.mlp_hidden[0])
-    rows.append(("embed", *_embed_cost(net, tokens), *first))
-    for heads, hidden in zip(net.heads, net.mlp_hidden, strict=True):
-        attention = (tokens, width, heads, head_dim)
-        weights = attention_weights(width, heads, head_dim)
-        rows.append(("attention", attention_flops(*attention), weights, attention_traffic(*attention), heads, hidden))
-        mlp = (tokens, width, hidden)
-        rows.append(("mlp", mlp_flops(*mlp), mlp_weights(width, hidden), mlp_traffic(*mlp), heads, hidden))
+    all_tokens = net.num_frames * per_frame + 1
+    blocks = block_sizes(net, gates)
+    # kind, FLOPs, weights, values moved per sample, tokens, heads, hidden units
+    rows: list[tuple[Kind, Number, Number, Number, Number, Number, Number]] = []
+    first = (blocks[0].heads, blocks[0].hidden)
+    rows.append(("embed", *_embed_cost(net, all_tokens), all_tokens, *first))
+    for block in blocks:
+        rows.append(("attention", *_attention_cost(block, width, head_dim), block.tokens, block.heads, block.hidden))
+        rows.append(("mlp", *_mlp_cost(block, width), block.tokens, block.heads, block.hidden))
+    final = blocks[-1].tokens
     head_weights = 2 * width + net.num_classes * (width + 1)
     head_flops = linear_flops(1, width, net.num_classes)
-    rows.append(("head", head_flops, head_weights, head_traffic(tokens, width, net.num_classes), *first))
+    rows.append(("head", head_flops, head_weights, head_traffic(final, width, net.num_classes), final, *first))
     return [
         LayerCost(
             index=first_index + position,
@@ -179,8 +237,27 @@ def _net_costs(net: NetShape, batch_size: int, precision_bytes: int, first_index
             num_heads=heads,
             mlp_ratio=hidden / width,
         )
-        for position, (kind, flops, weights, moved, heads, hidden) in enumerate(rows)
+        for position, (kind, flops, weights, moved, tokens, heads, hidden) in enumerate(rows)
     ]
+
+
+def _attention_cost(block: BlockSizes, width: int, head_dim: int) -> tuple[Number, Number, Number]:
+    sizes = (block.tokens, width, block.heads, head_dim)
+    weights = attention_weights(width, block.heads, head_dim)
+    return (
+        block.attention * attention_flops(*sizes),
+        block.attention * weights,
+        block.attention * attention_traffic(*sizes),
+    )
+
+
+def _mlp_cost(block: BlockSizes, width: int) -> tuple[Number, Number, Number]:
+    sizes = (block.tokens, width, block.hidden)
+    return (
+        block.mlp * mlp_flops(*sizes),
+        block.mlp * mlp_weights(width, block.hidden),
+        block.mlp * mlp_traffic(*sizes),
+    )
 
 
 def _embed_cost(net: NetShape, tokens: int) -> tuple[Number, Number, Number]:
@@ -191,5 +268,5 @@ def _embed_cost(net: NetShape, tokens: int) -> tuple[Number, Number, Number]:
 
 
 def total_macs(model: EstimableModel) -> int:
-    """Multiply-accumulates of one clip's forward pass."""
+    """Multiply-accumulates of one clip's forward pass in evaluation."""
     return sum(int(layer.flops) for layer in flops_bytes_per_layer(model)) // 2

@@ -69,6 +69,8 @@ def _construct(cfg: RunConfig, num_classes: int) -> VideoViT | VideoAudioAST:
         "attn_drop": cfg.model.attn_drop,
         "drop_path_rate": cfg.model.drop_path_rate,
         "pool": cfg.model.pool,
+        "use_ast_prune": cfg.training.mode != "dense_baseline",
+        "ast_cfg": cfg.ast,
     }
     if not cfg.data.use_audio:
         return VideoViT(**sizes)

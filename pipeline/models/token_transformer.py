@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .ast2_pruner import ASTPruner, Slices, TokenGating
+from .gates import GateValues
+from .token_sequence import TokenSequence, drop_tokens
 from .vit_blocks import Block, EmbeddingShape
 
 
@@ -29,7 +32,14 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class NetShape:
-    """The sizes that decide what a net costs; heads and hidden units are given per block."""
+    """The sizes that decide what a net costs.
+
+    Attributes:
+        heads, mlp_hidden: per block; 0 where the branch was cut out.
+        tokens: that attention and MLP of each block see in evaluation, CLS included.
+        gated_per_frame: tokens per frame that compete at the prune layers.
+        prune_layers: blocks before which tokens are dropped.
+    """
 
     num_frames: int
     embeddings: tuple[EmbeddingShape, ...]
@@ -38,14 +48,25 @@ class NetShape:
     heads: tuple[int, ...]
     mlp_hidden: tuple[int, ...]
     num_classes: int
+    tokens: tuple[int, ...]
+    gated_per_frame: int = 0
+    prune_layers: tuple[int, ...] = ()
 
 
-class TransformerOutput(NamedTuple):
-    """Logits, the final tokens by frame and place, and the feature that the classifier reads."""
+@dataclass(frozen=True)
+class TransformerOutput:
+    """Logits, the feature that the classifier reads, the final tokens, and what the pruner did."""
 
     logits: Float[Tensor, "B K"]
-    token_feat: Float[Tensor, "B T N D"]
     cls_feat: Float[Tensor, "B D"]
+    sequence: TokenSequence
+    gatings: tuple[TokenGating, ...] = ()
+    gates: GateValues | None = None
+
+    @property
+    def token_feat(self) -> Float[Tensor, "B T N D"]:
+        """The final tokens by frame and place; zero where a token was gathered away."""
+        return self.sequence.on_grid()
 
 
 class TokenTransformer(nn.Module):
@@ -57,6 +78,7 @@ class TokenTransformer(nn.Module):
             raise ValueError(f"pool={config.pool!r}: choose 'cls' or 'mean'")
         self.num_frames = num_frames
         self.num_classes = num_classes
+        self.head_dim = config.embed_dim // config.num_heads
         self.pool = config.pool
         self.cls_token = nn.Parameter(torch.empty(config.embed_dim))
         self.frame_embedding = nn.Parameter(torch.empty(num_frames, config.embed_dim))
@@ -82,7 +104,11 @@ class TokenTransformer(nn.Module):
         nn.init.normal_(self.frame_embedding, std=0.02)
 
     def forward(
-        self, tokens: Float[Tensor, "B T N D"], key_bias: Float[Tensor, "B T N"] | None = None
+        self,
+        tokens: Float[Tensor, "B T N D"],
+        key_bias: Float[Tensor, "B T N"] | None = None,
+        pruner: ASTPruner | None = None,
+        modality_slices: Slices | None = None,
     ) -> TransformerOutput:
         """Classify `tokens`.
 
@@ -90,34 +116,57 @@ class TokenTransformer(nn.Module):
             tokens: embedded input, without frame embedding.
             key_bias: the logarithm of how much each token counts, 0 for all and -inf for not at all: added
                 to attention scores, and weighing a mean pool. CLS always counts.
+            pruner: drops tokens at its prune layers and gates every block.
+            modality_slices: {modality: (start, stop)} over N, which the pruner reads.
         """
         batch, frames, per_frame, width = tokens.shape
-        sequence = (tokens + self.frame_embedding.unsqueeze(1)).flatten(1, 2)
-        sequence = self.dropout(torch.cat([self.cls_token.expand(batch, 1, width), sequence], dim=1))
-        score_bias = None if key_bias is None else functional.pad(key_bias.flatten(1), (1, 0))[:, None, None, :]
-        for block in self.blocks:
-            sequence = block(sequence, score_bias)
-        sequence = self.norm(sequence)
-        features = sequence[:, 0] if self.pool == "cls" else _weighted_mean(sequence[:, 1:], key_bias)
-        token_feat = sequence[:, 1:].unflatten(1, (frames, per_frame))
-        return TransformerOutput(self.head(features), token_feat, features)
+        flat = (tokens + self.frame_embedding.unsqueeze(1)).flatten(1, 2)
+        flat = self.dropout(torch.cat([self.cls_token.expand(batch, 1, width), flat], dim=1))
+        sequence = TokenSequence(flat, None if key_bias is None else key_bias.flatten(1), None, frames, per_frame)
+        slices = {"video": (0, per_frame)} if modality_slices is None else modality_slices
+        gates = None if pruner is None else pruner.gates()
+        gatings = []
+        for index, block in enumerate(self.blocks):
+            bias = sequence.key_bias
+            place = None if pruner is None else pruner.prune_place(index)
+            if pruner is not None and place is not None:
+                sequence, gating, bias = drop_tokens(sequence, pruner, place, slices)
+                gatings.append(gating)
+            score_bias = None if bias is None else functional.pad(bias, (1, 0))[:, None, None, :]
+            updated = block(sequence.tokens, score_bias, None if gates is None else gates.of_block(index))
+            sequence = sequence.updated(updated)
+        sequence = sequence.updated(self.norm(sequence.tokens))
+        final = sequence.tokens
+        features = final[:, 0] if self.pool == "cls" else _weighted_mean(final[:, 1:], sequence.key_bias)
+        return TransformerOutput(self.head(features), features, sequence, tuple(gatings), gates)
 
-    def shape(self, *embeddings: EmbeddingShape) -> NetShape:
-        """The sizes of the net whose tokens come from `embeddings`."""
+    def shape(self, *embeddings: EmbeddingShape, pruner: ASTPruner | None = None, gated: int = 0) -> NetShape:
+        """The sizes of the net whose tokens come from `embeddings`, of which `gated` per frame compete to stay."""
         blocks = [block for block in self.blocks if isinstance(block, Block)]
+        per_frame = sum(embedding.tokens_per_frame for embedding in embeddings)
+        # The literal mask keeps every token in the computation.
+        drops = () if pruner is None or pruner.cfg.mask_site == "value" else tuple(pruner.cfg.prune_layers)
+        tokens, current = [], self.num_frames * per_frame + 1
+        for index in range(len(blocks)):
+            if pruner is not None and index in drops:
+                kept = pruner.kept_counts(self.num_frames * gated)[drops.index(index)]
+                current = 1 + kept + self.num_frames * (per_frame - gated)
+            tokens.append(current)
         return NetShape(
             num_frames=self.num_frames,
             embeddings=embeddings,
             embed_dim=self.cls_token.numel(),
-            head_dim=blocks[0].attention.head_dim,
-            heads=tuple(block.attention.num_heads for block in blocks),
-            mlp_hidden=tuple(block.mlp.hidden_dim for block in blocks),
+            head_dim=self.head_dim,
+            heads=tuple(block.num_heads for block in blocks),
+            mlp_hidden=tuple(block.hidden_dim for block in blocks),
             num_classes=self.num_classes,
+            tokens=tuple(tokens),
+            gated_per_frame=gated if drops else 0,
+            prune_layers=drops,
         )
 
 
-def _weighted_mean(tokens: Float[Tensor, "B S D"], key_bias: Float[Tensor, "B T N"] | None) -> Float[Tensor, "B D"]:
+def _weighted_mean(tokens: Float[Tensor, "B S D"], key_bias: Float[Tensor, "B S"] | None) -> Float[Tensor, "B D"]:
     if key_bias is None:
         return tokens.mean(dim=1)
-    weights = key_bias.flatten(1).softmax(dim=1)
-    return torch.einsum("bs,bsd->bd", weights, tokens)
+    return torch.einsum("bs,bsd->bd", key_bias.softmax(dim=1), tokens)

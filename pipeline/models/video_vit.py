@@ -8,11 +8,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from pipeline.config.pruning import PruningConfig
+
+from .ast2_pruner import ASTPruner, Slices, build_pruner
 from .audio_transformer import AudioTransformer
-from .token_transformer import NetShape, TokenTransformer, TransformerConfig
+from .pruning_info import pruning_info
+from .token_transformer import NetShape, TokenTransformer, TransformerConfig, TransformerOutput
 from .vit_blocks import AudioEmbedding, PatchEmbedding
 
 Info = dict[str, Any]
+AstSettings = dict[str, Any] | PruningConfig | None
 
 
 class VideoViT(nn.Module):
@@ -31,13 +36,13 @@ class VideoViT(nn.Module):
         drop_rate: dropout after the embedding, the attention projection and the MLP.
         attn_drop: dropout on attention weights.
         drop_path_rate: stochastic depth at the last block, rising linearly from 0 at the first.
-        use_ast_prune: must be False; this version has no pruner.
-        ast_cfg: settings of the pruner, read only with `use_ast_prune`.
-        pool: what the classifier reads, the CLS token or the mean of the others.
+        use_ast_prune: drop tokens, and gate heads, channels and branches (`ast_pruner`).
+        ast_cfg: settings of the pruner by their names in `PruningConfig`, read only with `use_ast_prune`.
+        pool: what the classifier reads, the CLS token or the mean of the others that were kept.
         layout: order of the input's axes, `btchw` or `bcthw`.
 
     Raises:
-        ValueError: sizes that do not fit, an unknown option, or `use_ast_prune`.
+        ValueError: sizes that do not fit, or an unknown option.
     """
 
     def __init__(
@@ -55,13 +60,12 @@ class VideoViT(nn.Module):
         attn_drop: float = 0.0,
         drop_path_rate: float = 0.0,
         use_ast_prune: bool = False,
-        ast_cfg: dict[str, Any] | None = None,
+        ast_cfg: AstSettings = None,
         *,
         pool: Literal["cls", "mean"] = "cls",
         layout: Literal["btchw", "bcthw"] = "btchw",
     ) -> None:
         super().__init__()
-        refuse_pruning(use_ast_prune)
         if layout not in ("btchw", "bcthw"):
             raise ValueError(f"layout={layout!r}: choose 'btchw' or 'bcthw'")
         self.layout = layout
@@ -72,6 +76,25 @@ class VideoViT(nn.Module):
             num_classes,
             TransformerConfig(embed_dim, depth, num_heads, mlp_ratio, drop_rate, attn_drop, drop_path_rate, pool),
         )
+        self.ast_pruner = self.make_pruner(ast_cfg, audio_tokens=0) if use_ast_prune else None
+
+    def make_pruner(self, ast_cfg: AstSettings, audio_tokens: int) -> ASTPruner:
+        """A pruner for this net's patches, and for sound tokens that join them."""
+        return build_pruner(
+            ast_cfg,
+            side=self.clip_shape[-1] // self.patch_embedding.patch_size,
+            audio_tokens=audio_tokens,
+            num_frames=self.transformer.num_frames,
+            embed_dim=self.transformer.cls_token.numel(),
+            num_heads=self.transformer.blocks[0].num_heads,
+            depth=len(self.transformer.blocks),
+            mlp_hidden=self.transformer.blocks[0].hidden_dim,
+        )
+
+    def set_training_progress(self, progress: float) -> None:
+        """Say which share of training is done; the pruner's schedules follow it."""
+        if self.ast_pruner is not None:
+            self.ast_pruner.progress = progress
 
     def embed(self, x: Float[Tensor, "B _ _ H W"]) -> Float[Tensor, "B T N D"]:
         """Patch tokens with their spatial embedding.
@@ -100,20 +123,18 @@ class VideoViT(nn.Module):
         Returns:
             logits [B, K], or (logits, info) where info holds `token_feat` [B, T, N_v, D] (final tokens),
             `cls_feat` [B, D] (what the classifier reads) and `branch_logits`, a list of (logits [B, K],
-            weight [B]) that a training loss takes one cross-entropy of each.
+            weight [B]) that a training loss takes one cross-entropy of each. With a pruner also what
+            `pruning_info` describes; `token_feat` is then zero where a token was gathered away.
 
         Raises:
             ValueError: `x` has other sizes than the model was built for.
         """
-        output = self.transformer(self.embed(x))
+        output = self.transformer(self.embed(x), pruner=self.ast_pruner)
         if not return_intermediate:
             return output.logits
         weight = torch.ones(output.logits.shape[0], device=output.logits.device)
-        return output.logits, {
-            "token_feat": output.token_feat,
-            "cls_feat": output.cls_feat,
-            "branch_logits": [(output.logits, weight)],
-        }
+        slices = {"video": (0, self.patch_embedding.num_patches)}
+        return output.logits, _info(output, [(output.logits, weight)], self.ast_pruner, slices)
 
     def branches(self) -> list[nn.Module]:
         """The nets that are trained apart from each other: this one."""
@@ -121,7 +142,8 @@ class VideoViT(nn.Module):
 
     def net_shapes(self) -> list[NetShape]:
         """The sizes of each net that runs on a clip, for cost estimates."""
-        return [self.transformer.shape(self.patch_embedding.shape())]
+        embedding = self.patch_embedding.shape()
+        return [self.transformer.shape(embedding, pruner=self.ast_pruner, gated=self.patch_embedding.num_patches)]
 
 
 class VideoAudioAST(nn.Module):
@@ -136,14 +158,19 @@ class VideoAudioAST(nn.Module):
       log softmax(audio). `audio_weight` is a buffer, to be chosen on validation data.
     * `audio`: the net `audio` alone; without a track it answers from zeros.
 
+    With `use_ast_prune`, early fusion has one pruner over all tokens: sound tokens compete with patches
+    (`ast_cfg["audio"] = "gate"`; those of an absent track never win) or all stay (`keep`). In late fusion `video` has
+    the pruner and `audio`, a few tokens, stays dense.
+
     Args:
         audio_feat_dim: features F per frame (mel bands).
         fusion: `early`, `late` or `audio`.
         audio_drop: see `early`; no other fusion reads it.
-        ast_cfg: settings of the pruner, read only with `use_ast_prune`.
+        use_ast_prune: drop tokens, and gate heads, channels and branches.
+        ast_cfg: settings of the pruner by their names in `PruningConfig`, read only with `use_ast_prune`.
 
     Raises:
-        ValueError: sizes that do not fit, an unknown option, or `use_ast_prune` (this version has no pruner).
+        ValueError: sizes that do not fit, an unknown option, or sound tokens that are to compete in late fusion.
     """
 
     audio_mean: Tensor
@@ -166,16 +193,17 @@ class VideoAudioAST(nn.Module):
         attn_drop: float = 0.0,
         drop_path_rate: float = 0.0,
         use_ast_prune: bool = False,
-        ast_cfg: dict[str, Any] | None = None,
+        ast_cfg: AstSettings = None,
         *,
         fusion: Literal["early", "late", "audio"] = "early",
         audio_drop: float = 0.2,
         pool: Literal["cls", "mean"] = "cls",
     ) -> None:
         super().__init__()
-        refuse_pruning(use_ast_prune)
         if fusion not in ("early", "late", "audio"):
             raise ValueError(f"fusion={fusion!r}: choose 'early', 'late' or 'audio'")
+        if use_ast_prune:
+            _check_prunable(fusion, ast_cfg)
         config = TransformerConfig(embed_dim, depth, num_heads, mlp_ratio, drop_rate, attn_drop, drop_path_rate, pool)
         self.fusion = fusion
         self.audio_drop = audio_drop
@@ -194,6 +222,8 @@ class VideoAudioAST(nn.Module):
                 drop_rate,
                 attn_drop,
                 drop_path_rate,
+                use_ast_prune and fusion == "late",
+                ast_cfg,
                 pool=pool,
             )
         # After `video`, so that a seed gives `video` the same weights with and without sound.
@@ -201,6 +231,8 @@ class VideoAudioAST(nn.Module):
             self.audio_embedding = AudioEmbedding(audio_feat_dim, embed_dim)
         else:
             self.audio = AudioTransformer(num_frames, num_classes, audio_feat_dim, config)
+        joint = use_ast_prune and fusion == "early"
+        self.ast_pruner = self.video.make_pruner(ast_cfg, audio_tokens=1) if joint else None
         self.register_buffer("audio_mean", torch.zeros(audio_feat_dim))
         self.register_buffer("audio_std", torch.ones(audio_feat_dim))
         self.register_buffer("audio_weight", torch.tensor(1.0))
@@ -222,6 +254,13 @@ class VideoAudioAST(nn.Module):
                 raise ValueError(f"audio {name} holds values that are not finite; compute the statistics again")
         self.audio_mean.copy_(mean)
         self.audio_std.copy_(torch.where(std < 1e-6, torch.ones_like(std), std))
+
+    def set_training_progress(self, progress: float) -> None:
+        """Say which share of training is done; the pruner's schedules follow it."""
+        if self.ast_pruner is not None:
+            self.ast_pruner.progress = progress
+        if self.fusion == "late":
+            self.video.set_training_progress(progress)
 
     def set_audio_weight(self, weight: float) -> None:
         """Set the weight of the sound's log-probabilities in late fusion."""
@@ -275,13 +314,10 @@ class VideoAudioAST(nn.Module):
         num_patches = patches.shape[2]
         key_bias = torch.zeros(tokens.shape[:3], dtype=tokens.dtype, device=tokens.device)
         key_bias[:, :, num_patches:].masked_fill_(~has_audio[:, None, None], -torch.inf)
-        output = self.video.transformer(tokens, key_bias)
-        return output.logits, {
-            "token_feat": output.token_feat,
-            "cls_feat": output.cls_feat,
-            "branch_logits": [(output.logits, torch.ones_like(has_audio, dtype=torch.float32))],
-            "modality_slices": {"video": (0, num_patches), "audio": (num_patches, num_patches + 1)},
-        }
+        slices = {"video": (0, num_patches), "audio": (num_patches, num_patches + 1)}
+        output = self.video.transformer(tokens, key_bias, self.ast_pruner, slices)
+        branch = (output.logits, torch.ones_like(has_audio, dtype=torch.float32))
+        return output.logits, _info(output, [branch], self.ast_pruner, slices) | {"modality_slices": slices}
 
     def _late(self, x_video: Tensor, audio: Tensor, has_audio: Tensor) -> tuple[Tensor, Info]:
         video_logits, info = self.video(x_video, return_intermediate=True)
@@ -292,11 +328,7 @@ class VideoAudioAST(nn.Module):
 
     def _audio_alone(self, x_video: Tensor, audio: Tensor, has_audio: Tensor) -> tuple[Tensor, Info]:
         output = self.audio(audio)
-        return output.logits, {
-            "token_feat": output.token_feat,
-            "cls_feat": output.cls_feat,
-            "branch_logits": [(output.logits, has_audio.float())],
-        }
+        return output.logits, _info(output, [(output.logits, has_audio.float())], None, {})
 
     def branches(self) -> list[nn.Module]:
         """The nets that are trained apart from each other (their gradients are clipped apart)."""
@@ -308,13 +340,21 @@ class VideoAudioAST(nn.Module):
         """The sizes of each net that runs on a clip, for cost estimates."""
         if self.fusion == "early":
             embeddings = (self.video.patch_embedding.shape(), self.audio_embedding.shape())
-            return [self.video.transformer.shape(*embeddings)]
+            gated = 0 if self.ast_pruner is None else self.ast_pruner.num_patches
+            return [self.video.transformer.shape(*embeddings, pruner=self.ast_pruner, gated=gated)]
         return [*(self.video.net_shapes() if self.fusion == "late" else []), *self.audio.net_shapes()]
 
 
-def refuse_pruning(use_ast_prune: bool) -> None:
-    """Raise ValueError if pruning is asked for."""
-    if use_ast_prune:
-        raise ValueError(
-            "use_ast_prune=True: this version has no pruner; build the dense model with use_ast_prune=False"
-        )
+def _check_prunable(fusion: str, ast_cfg: AstSettings) -> None:
+    if fusion == "audio":
+        raise ValueError("use_ast_prune=True drops picture tokens, and fusion='audio' has none")
+    audio = ast_cfg.audio if isinstance(ast_cfg, PruningConfig) else (ast_cfg or {}).get("audio")
+    if fusion == "late" and audio == "gate":
+        raise ValueError("ast_cfg audio='gate' ranks sound beside picture tokens; late fusion has them in two nets")
+
+
+def _info(
+    output: TransformerOutput, branches: list[tuple[Tensor, Tensor]], pruner: ASTPruner | None, slices: Slices
+) -> Info:
+    info: Info = {"token_feat": output.token_feat, "cls_feat": output.cls_feat, "branch_logits": branches}
+    return info if pruner is None else info | pruning_info(output.gatings, output.gates, pruner, slices)

@@ -9,23 +9,39 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .gates import BlockGates
+
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one fused projection to queries, keys and values."""
+    """Multi-head self-attention with one fused projection to queries, keys and values.
 
-    def __init__(self, embed_dim: int, num_heads: int, attn_drop: float = 0.0, drop_rate: float = 0.0) -> None:
+    `head_dim` is `embed_dim / num_heads` unless given, as it is where heads were cut out.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        attn_drop: float = 0.0,
+        drop_rate: float = 0.0,
+        *,
+        head_dim: int | None = None,
+    ) -> None:
         super().__init__()
-        if embed_dim % num_heads:
+        if head_dim is None and embed_dim % num_heads:
             raise ValueError(f"embed_dim={embed_dim} is not a multiple of num_heads={num_heads}")
         self.num_heads = num_heads
-        self.head_dim = embed_dim // num_heads
+        self.head_dim = embed_dim // num_heads if head_dim is None else head_dim
         self.attn_drop = attn_drop
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
-        self.projection = nn.Linear(embed_dim, embed_dim)
+        self.qkv = nn.Linear(embed_dim, 3 * num_heads * self.head_dim)
+        self.projection = nn.Linear(num_heads * self.head_dim, embed_dim)
         self.dropout = nn.Dropout(drop_rate)
 
     def forward(
-        self, x: Float[Tensor, "B S D"], key_bias: Float[Tensor, "B 1 1 S"] | None = None
+        self,
+        x: Float[Tensor, "B S D"],
+        key_bias: Float[Tensor, "B 1 1 S"] | None = None,
+        gates: BlockGates | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Attend over all S tokens; `key_bias` is added to every query's scores, -inf hides a key."""
         # Views only: the kernel reads the fused projection in place and returns B S H d in memory.
@@ -33,22 +49,39 @@ class Attention(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(2))
         dropout = self.attn_drop if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=key_bias, dropout_p=dropout)
-        return self.dropout(self.projection(mixed.transpose(1, 2).flatten(2)))
+        mixed = mixed.transpose(1, 2).flatten(2)
+        if gates is None:
+            return self.dropout(self.projection(mixed))
+        return self.dropout(
+            _gated(self.projection, mixed, gates.head.repeat_interleave(self.head_dim), gates.attention)
+        )
 
 
 class MLP(nn.Module):
-    """Two linear maps with a GELU between; the hidden width is `mlp_ratio` times the token width."""
+    """Two linear maps with a GELU between; the hidden width is `mlp_ratio` times the token width unless given."""
 
-    def __init__(self, embed_dim: int, mlp_ratio: float, drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, embed_dim: int, mlp_ratio: float, drop_rate: float = 0.0, *, hidden_dim: int | None = None
+    ) -> None:
         super().__init__()
-        self.hidden_dim = max(1, round(embed_dim * mlp_ratio))
+        self.hidden_dim = max(1, round(embed_dim * mlp_ratio)) if hidden_dim is None else hidden_dim
         self.expand = nn.Linear(embed_dim, self.hidden_dim)
         self.contract = nn.Linear(self.hidden_dim, embed_dim)
         self.dropout = nn.Dropout(drop_rate)
 
-    def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+    def forward(self, x: Float[Tensor, "B S D"], gates: BlockGates | None = None) -> Float[Tensor, "B S D"]:
         """Apply the map to every token."""
-        return self.dropout(self.contract(functional.gelu(self.expand(x))))
+        hidden = functional.gelu(self.expand(x))
+        if gates is None:
+            return self.dropout(self.contract(hidden))
+        return self.dropout(_gated(self.contract, hidden, gates.channel, gates.mlp))
+
+
+def _gated(
+    linear: nn.Linear, x: Float[Tensor, "B S I"], inputs: Float[Tensor, " I"], branch: Float[Tensor, ""]
+) -> Float[Tensor, "B S D"]:
+    """A linear map of gated inputs, as a whole scaled by the branch's gate."""
+    return functional.linear(x, linear.weight * (inputs * branch), linear.bias * branch)
 
 
 class DropPath(nn.Module):
@@ -69,7 +102,18 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-LN transformer block: attention and MLP, each added to the residual stream."""
+    """A pre-LN transformer block: attention and MLP, each added to the residual stream; either may be cut out.
+
+    Args:
+        embed_dim: token width.
+        num_heads: attention heads; 0 leaves attention out.
+        mlp_ratio: hidden width of the MLP over `embed_dim`.
+        drop_rate: dropout after the attention projection and the MLP.
+        attn_drop: dropout on attention weights.
+        drop_path: stochastic depth of both branches.
+        head_dim: width of a head; None means `embed_dim / num_heads`.
+        hidden_dim: hidden width of the MLP, instead of `mlp_ratio`; 0 leaves the MLP out.
+    """
 
     def __init__(
         self,
@@ -79,20 +123,43 @@ class Block(nn.Module):
         drop_rate: float = 0.0,
         attn_drop: float = 0.0,
         drop_path: float = 0.0,
+        *,
+        head_dim: int | None = None,
+        hidden_dim: int | None = None,
     ) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(embed_dim)
-        self.attention = Attention(embed_dim, num_heads, attn_drop, drop_rate)
-        self.mlp_norm = nn.LayerNorm(embed_dim)
-        self.mlp = MLP(embed_dim, mlp_ratio, drop_rate)
+        self.attention: Attention | None = None
+        self.mlp: MLP | None = None
+        if num_heads:
+            self.attention_norm = nn.LayerNorm(embed_dim)
+            self.attention = Attention(embed_dim, num_heads, attn_drop, drop_rate, head_dim=head_dim)
+        if hidden_dim != 0:
+            self.mlp_norm = nn.LayerNorm(embed_dim)
+            self.mlp = MLP(embed_dim, mlp_ratio, drop_rate, hidden_dim=hidden_dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, x: Float[Tensor, "B S D"], key_bias: Float[Tensor, "B 1 1 S"] | None = None
+        self,
+        x: Float[Tensor, "B S D"],
+        key_bias: Float[Tensor, "B 1 1 S"] | None = None,
+        gates: BlockGates | None = None,
     ) -> Float[Tensor, "B S D"]:
         """Update all tokens; `key_bias` as in `Attention`."""
-        x = x + self.drop_path(self.attention(self.attention_norm(x), key_bias))
-        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+        if self.attention is not None:
+            x = x + self.drop_path(self.attention(self.attention_norm(x), key_bias, gates))
+        if self.mlp is not None:
+            x = x + self.drop_path(self.mlp(self.mlp_norm(x), gates))
+        return x
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads; 0 without attention."""
+        return 0 if self.attention is None else self.attention.num_heads
+
+    @property
+    def hidden_dim(self) -> int:
+        """Hidden width of the MLP; 0 without one."""
+        return 0 if self.mlp is None else self.mlp.hidden_dim
 
 
 class EmbeddingShape(NamedTuple):

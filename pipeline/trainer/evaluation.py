@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..data.ucf101 import UCF101Dataset, make_loader
@@ -18,10 +18,14 @@ AUDIO_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class WindowLogits:
-    """Logits of all windows of a split, in window order; one array per separately trained net."""
+    """Logits of all windows of a split, in window order; one array per separately trained net.
+
+    `token_mask` tells which tokens a pruner kept at its last prune layer; None without one.
+    """
 
     logits: Float[np.ndarray, "W C"]
     branches: list[Float[np.ndarray, "W C"]]
+    token_mask: Bool[np.ndarray, "W T N"] | None = None
 
 
 def forward_batch(model: nn.Module, batch: dict, device: torch.device) -> tuple[Float[Tensor, "B C"], dict]:
@@ -39,11 +43,18 @@ def window_logits(model: nn.Module, dataset: UCF101Dataset, device: torch.device
     model.eval()
     joined: list[np.ndarray] = []
     branches: list[list[np.ndarray]] = []
+    masks: list[np.ndarray] = []
     for batch in make_loader(dataset, None):
         logits, info = forward_batch(model, batch, device)
         joined.append(logits.float().cpu().numpy())
         branches.append([branch.float().cpu().numpy() for branch, _ in info["branch_logits"]])
-    return WindowLogits(np.concatenate(joined), [np.concatenate(parts) for parts in zip(*branches, strict=True)])
+        if "token_mask" in info:
+            masks.append(info["token_mask"].cpu().numpy())
+    return WindowLogits(
+        np.concatenate(joined),
+        [np.concatenate(parts) for parts in zip(*branches, strict=True)],
+        np.concatenate(masks) if masks else None,
+    )
 
 
 def log_softmax(logits: Float[np.ndarray, "W C"]) -> Float[np.ndarray, "W C"]:

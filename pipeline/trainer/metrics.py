@@ -28,6 +28,18 @@ class Metric(StrEnum):
     EVAL_THROUGHPUT = "eval_throughput"
     TRAIN_TIME = "train_time"
     PEAK_MEMORY = "peak_memory"
+    FORWARD_TIME = "forward_time"
+    AST_LOSS = "ast_loss"
+    KEPT_TOKENS = "kept_tokens"
+    SPARSITY_TOKEN = "sparsity_token"
+    SPARSITY_HEAD = "sparsity_head"
+    SPARSITY_CHANNEL = "sparsity_ch"
+    SPARSITY_BLOCK = "sparsity_block"
+    TARGET_TOKENS_KEPT = "target_tokens_kept"
+    COMPACT_PARAMETERS = "compact_parameters"
+    COMPACT_MACS_PER_CLIP = "compact_macs_per_clip"
+    COMPACT_FORWARD_TIME = "compact_forward_time"
+    COMPACT_DIFFERENCE = "compact_difference"
 
 
 UNITS = {
@@ -47,6 +59,18 @@ UNITS = {
     Metric.EVAL_THROUGHPUT: "clips/s",
     Metric.TRAIN_TIME: "s",
     Metric.PEAK_MEMORY: "MB",
+    Metric.FORWARD_TIME: "ms/clip",
+    Metric.AST_LOSS: "1",
+    Metric.KEPT_TOKENS: "share",
+    Metric.SPARSITY_TOKEN: "share",
+    Metric.SPARSITY_HEAD: "share",
+    Metric.SPARSITY_CHANNEL: "share",
+    Metric.SPARSITY_BLOCK: "share",
+    Metric.TARGET_TOKENS_KEPT: "share",
+    Metric.COMPACT_PARAMETERS: "count",
+    Metric.COMPACT_MACS_PER_CLIP: "count",
+    Metric.COMPACT_FORWARD_TIME: "ms/clip",
+    Metric.COMPACT_DIFFERENCE: "1",
 }
 
 TINY_PROBABILITY = 1e-12

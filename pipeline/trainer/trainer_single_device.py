@@ -1,6 +1,6 @@
 """Training on one device (or one per process with DDP): spec §13.1.
 
-    L = sum over separately trained nets of cross-entropy(logits, label)
+    L = sum over separately trained nets of cross-entropy(logits, label) + lambda_AST · L_AST (with a pruner)
 
 A run is a function of its resolved configuration, its data and its code: every random choice comes from
 (seed, epoch, index), so a run that was killed and resumed ends with the same numbers as one that was not.
@@ -21,22 +21,32 @@ import pandas as pd
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..artifacts import exclusive, write_bytes, write_parquet
 from ..config import RunConfig, TrainingConfig
 from ..data.ucf101 import UCF101Dataset, make_loader
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError
 from ..hw_proxy.flops_estimator import total_macs
 from ..models.build import build_model
+from ..models.compact import has_pruner
 from ..models.video_vit import VideoAudioAST, VideoViT
 from ..progress import Progress, progress_writer, with_bar
 from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_checkpoint
 from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits
 from .metrics import Metric, long_table
+from .pruned_run import (
+    compact_run,
+    forward_time_ms,
+    parameter_groups,
+    pruning_metrics,
+    schedules_are_done,
+    set_learning_rates,
+    sparsity_history,
+)
 from .schedule import learning_rate_factor
+from .start_weights import load_start
 
 MODULE = "pipeline.trainer.trainer_single_device"
 HISTORY_COLUMNS = ["epoch", "step", "split", "metric", "value"]
@@ -91,7 +101,7 @@ def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None
         ConfigError: early stopping without a validation split, or no epochs without start weights.
         DataError: data or start weights are missing or do not fit.
     """
-    if cfg.training.num_epochs == 0 and init_from is None:
+    if cfg.epochs() == 0 and init_from is None:
         raise ConfigError("training.num_epochs=0 evaluates given weights, but there are none; set init_from")
     run = _set_up(cfg, out, init_from)
     with exclusive(out / ".lock") if run.fabric.is_global_zero else contextlib.nullcontext():
@@ -116,8 +126,8 @@ def _set_up(cfg: RunConfig, out: Path, init_from: Path | None) -> Run:
     statistics = splits.train.audio_statistics() if cfg.data.use_audio else None
     network = build_model(cfg, splits.train.num_classes, statistics)
     if init_from is not None:
-        _load_start(network, init_from)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=cfg.training.lr, weight_decay=cfg.training.weight_decay)
+        load_start(network, init_from)
+    optimizer = torch.optim.AdamW(parameter_groups(network), lr=cfg.training.lr, weight_decay=cfg.training.weight_decay)
     model, optimizer = fabric.setup(network, optimizer)
     identity = run_fingerprint(cfg, MODULE, _inputs(cfg, init_from))
     return Run(cfg, fabric, model, network, optimizer, splits, out, identity)
@@ -130,6 +140,8 @@ def _inputs(cfg: RunConfig, init_from: Path | None) -> list[Path]:
     candidates = [root / "manifest.parquet", *sorted(lists.glob("*.txt"))]
     if cfg.data.use_audio:
         candidates.append(root / "audio.parquet")
+    if cfg.data.truth is not None and cfg.training.mode != "dense_baseline":
+        candidates.append(Path(cfg.data.truth))
     if init_from is not None:
         candidates.append(init_from)
     return [path for path in candidates if path.is_file()]
@@ -158,15 +170,6 @@ def _describe(run: Run) -> None:
         print("splits by_time: the same videos are in train, val and test, cut in time; no claim of generalisation")
 
 
-def _load_start(network: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: start weights are missing; make the experiment they come from first")
-    try:
-        network.load_state_dict(load_file(path))
-    except (RuntimeError, SafetensorError) as error:
-        raise DataError(f"{path}: start weights do not fit this model: {error}") from error
-
-
 def _resume(run: Run) -> TrainingState:
     saved = open_checkpoint(run.out / "checkpoint", run.fingerprint)
     if saved is None:
@@ -175,7 +178,7 @@ def _resume(run: Run) -> TrainingState:
     run.optimizer.load_state_dict(saved["optimizer"])
     state = TrainingState(**saved["state"])
     for epoch in range(1, state.epoch + 1):
-        print(_epoch_line(state, epoch, run.cfg.training.num_epochs))
+        print(_epoch_line(state, epoch, run.cfg.epochs()))
     print(f"resumed after epoch {state.epoch}", flush=True)
     return state
 
@@ -185,20 +188,20 @@ def _train(run: Run, state: TrainingState) -> None:
     write_progress = progress_writer(run.out / "progress.json")
     began = time.perf_counter()
     first_epoch = state.epoch
-    while state.epoch < training.num_epochs and not _stopped_early(training, state):
+    while state.epoch < run.cfg.epochs() and not _stopped_early(training, state):
         _train_epoch(run, state)
         state.epoch += 1
-        due = state.epoch == training.num_epochs or state.epoch % training.eval_every_epochs == 0
+        due = state.epoch == run.cfg.epochs() or state.epoch % training.eval_every_epochs == 0
         if due and len(run.splits.val):
             _validate(run, state)
         if run.fabric.is_global_zero:
             _save(run, state)
-            eta_s = (time.perf_counter() - began) / (state.epoch - first_epoch) * (training.num_epochs - state.epoch)
+            eta_s = (time.perf_counter() - began) / (state.epoch - first_epoch) * (run.cfg.epochs() - state.epoch)
             metric, value = state.history[-1][3:]
             write_progress(
-                Progress(run.cfg.experiment, "train", state.epoch, training.num_epochs, metric, value, round(eta_s, 1))
+                Progress(run.cfg.experiment, "train", state.epoch, run.cfg.epochs(), metric, value, round(eta_s, 1))
             )
-            print(_epoch_line(state, state.epoch, training.num_epochs), flush=True)
+            print(_epoch_line(state, state.epoch, run.cfg.epochs()), flush=True)
     if training.early_stop_patience and state.best_weights is not None:
         print(f"weights of the best validation, nll {state.best_loss:.4g}", flush=True)
         run.network.load_state_dict(state.best_weights)
@@ -214,44 +217,47 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
     torch.manual_seed(hash((cfg.seed, state.epoch, fabric.global_rank)) % 2**63)
     run.model.train()
     loader = make_loader(run.splits.train, state.epoch, fabric.global_rank, fabric.world_size)
-    total_steps = len(loader) * training.num_epochs
-    losses: list[float] = []
+    total_steps = len(loader) * run.cfg.epochs()
+    losses: list[tuple[float, float]] = []
     start = time.perf_counter()
-    for batch in with_bar(loader, f"epoch {state.epoch + 1}/{training.num_epochs}"):
+    for batch in with_bar(loader, f"epoch {state.epoch + 1}/{run.cfg.epochs()}"):
         factor = learning_rate_factor(state.step, total_steps, training.warmup_steps, training.final_lr_ratio)
-        losses.append(_train_step(run, batch, training.lr * factor))
+        losses.append(_train_step(run, batch, training.lr * factor, state.step, total_steps))
         state.step += 1
         state.clips_seen += len(batch["label"])
     state.train_seconds += time.perf_counter() - start
-    mean_loss = torch.as_tensor(fabric.all_reduce(torch.tensor(losses).mean(), reduce_op="mean")).item()
-    state.history += [
-        (state.epoch + 1, state.step, "train", str(Metric.TRAIN_LOSS), mean_loss),
-        (state.epoch + 1, state.step, "train", str(Metric.LEARNING_RATE), training.lr * factor),
-    ]
+    means = torch.as_tensor(fabric.all_reduce(torch.tensor(losses).mean(dim=0), reduce_op="mean")).tolist()
+    values = {str(Metric.TRAIN_LOSS): means[0], str(Metric.LEARNING_RATE): training.lr * factor}
+    if has_pruner(run.network):
+        values |= {str(Metric.AST_LOSS): means[1], **sparsity_history(run.network)}
+    state.history += [(state.epoch + 1, state.step, "train", name, value) for name, value in values.items()]
 
 
-def _train_step(run: Run, batch: dict[str, Any], lr: float) -> float:
+def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_steps: int) -> tuple[float, float]:
+    """Optimiser step number `step`, from 0; the task's loss and L_AST (0 without a pruner)."""
     training, device = run.cfg.training, run.fabric.device
-    for group in run.optimizer.param_groups:
-        group["lr"] = lr
+    set_learning_rates(run.optimizer, lr, run.cfg.ast, step, total_steps)
+    run.network.set_training_progress(step / total_steps)
     _, info = forward_batch(run.model, batch, device)
     loss = task_loss(info["branch_logits"], batch["label"].to(device), training.label_smoothing)
+    ast_loss = info.get("L_AST", loss.new_zeros(()))
     run.optimizer.zero_grad(set_to_none=True)
-    run.fabric.backward(loss)
+    run.fabric.backward(loss + run.cfg.loss.lambda_AST * ast_loss)
     for branch in run.network.branches():
         nn.utils.clip_grad_norm_(branch.parameters(), training.grad_clip)
     run.optimizer.step()
     value = loss.detach().item()
     if not math.isfinite(value):
         raise ConfigError(f"training.lr={training.lr}: the loss became {value}; lower it or training.grad_clip")
-    return value
+    return value, ast_loss.detach().item()
 
 
 def _validate(run: Run, state: TrainingState) -> None:
     metrics, _ = evaluate(run.splits.val, window_logits(run.network, run.splits.val, run.fabric.device))
     for metric in (Metric.CLIP_TOP1, Metric.VIDEO_NLL, Metric.VIDEO_TOP1):
         state.history.append((state.epoch, state.step, "val", str(metric), metrics[metric]))
-    if not run.cfg.training.early_stop_patience:
+    # Before its schedules end a pruned network is not yet the one that will be used.
+    if not run.cfg.training.early_stop_patience or not schedules_are_done(run.network):
         return
     state.validations_since_best += 1
     if metrics[Metric.VIDEO_NLL] < state.best_loss:
@@ -288,10 +294,12 @@ def _finish(run: Run, state: TrainingState) -> None:
         began = time.perf_counter()
         windows = window_logits(network, dataset, run.fabric.device)
         test_seconds = time.perf_counter() - began
-        if name == "val" and isinstance(network, VideoAudioAST) and late and cfg.training.num_epochs:
+        if name == "val" and isinstance(network, VideoAudioAST) and late and cfg.epochs():
             network.set_audio_weight(choose_audio_weight(dataset, windows))
             windows = window_logits(network, dataset, run.fabric.device)
         values[name], table = evaluate(dataset, windows)
+        if has_pruner(network):
+            values[name] |= pruning_metrics(network, dataset, windows)
         predictions.append(table.assign(split=name))
     if isinstance(network, VideoAudioAST) and late:
         values["test"][Metric.AUDIO_WEIGHT] = float(network.audio_weight)
@@ -321,6 +329,10 @@ def _cost(run: Run, state: TrainingState, test_seconds: float) -> dict[Metric, f
         Metric.TRAIN_TIME: state.train_seconds,
         Metric.PEAK_MEMORY: peak_bytes / 1e6,
     }
+    if has_pruner(run.network) and run.cfg.ast.gates:
+        cost |= compact_run(run.network, run.splits.test, run.out / "compact.safetensors", run.fabric.device)
+    else:
+        cost[Metric.FORWARD_TIME] = forward_time_ms(run.network, run.splits.test, run.fabric.device)
     if state.train_seconds:
         cost[Metric.TRAIN_THROUGHPUT] = state.clips_seen / state.train_seconds
     return cost

@@ -1,0 +1,157 @@
+"""Cut closed gates out of the weights: a plain smaller model with the same outputs (spec §6.7).
+
+A closed head takes its rows of the fused q, k, v projection and its columns of the output projection; a closed channel
+its row of the MLP's first map and its column of the second; a closed branch goes as a whole, with its norm. A branch
+with nothing open inside counts as closed, in the gated model too.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pipeline.artifacts import write_bytes
+from pipeline.errors import DataError
+
+from .ast2_pruner import ASTPruner
+from .gates import BlockGates
+from .token_transformer import TokenTransformer
+from .video_vit import VideoAudioAST, VideoViT
+from .vit_blocks import MLP, Attention, Block
+
+Model = TypeVar("Model", VideoViT, VideoAudioAST)
+
+
+def compact(model: Model) -> Model:
+    """A copy of `model`, in evaluation mode, without its closed heads, channels and branches, and without gates.
+
+    Raises:
+        ValueError: the model has no gates.
+    """
+    smaller = copy.deepcopy(model).eval()
+    pruner, transformer = gated_part(smaller)
+    gates = pruner.gates()
+    if gates is None:
+        raise ValueError("compact() needs a model with gates (use_ast_prune=True, ast_cfg gates=True)")
+    with torch.no_grad():
+        for index, block in enumerate(transformer.blocks):
+            transformer.blocks[index] = _cut_block(block, gates.of_block(index))
+    _remove_gates(pruner)
+    return smaller
+
+
+def gated_part(model: VideoViT | VideoAudioAST) -> tuple[ASTPruner, TokenTransformer]:
+    """The pruner of a model and the transformer that it acts on.
+
+    Raises:
+        ValueError: the model has no pruner.
+    """
+    video = model.video if isinstance(model, VideoAudioAST) and model.fusion != "audio" else model
+    for owner in (model, video):
+        if owner.ast_pruner is not None:
+            return owner.ast_pruner, video.transformer
+    raise ValueError("the model has no pruner; build it with use_ast_prune=True")
+
+
+def has_pruner(model: VideoViT | VideoAudioAST) -> bool:
+    """Whether a model drops tokens or closes gates."""
+    video = model.video if isinstance(model, VideoAudioAST) and model.fusion != "audio" else model
+    return model.ast_pruner is not None or video.ast_pruner is not None
+
+
+def save_compacted(path: Path, model: VideoViT | VideoAudioAST) -> None:
+    """Write a compacted model as safetensors; heads and hidden units of each block are in its metadata."""
+    _, transformer = gated_part(model)
+    sizes = {
+        "heads": json.dumps([block.num_heads for block in transformer.blocks]),
+        "mlp_hidden": json.dumps([block.hidden_dim for block in transformer.blocks]),
+    }
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    write_bytes(path, save(tensors, metadata=sizes))
+
+
+def load_compacted(path: Path, model: Model) -> Model:
+    """A compacted model from its file.
+
+    Args:
+        path: written by `save_compacted`.
+        model: the gated model of the same configuration; its weights do not matter and stay as they are.
+
+    Raises:
+        DataError: the file is missing, damaged, or of another configuration.
+    """
+    smaller = copy.deepcopy(model).eval()
+    pruner, transformer = gated_part(smaller)
+    try:
+        with safe_open(path, framework="pt") as file:
+            sizes: Mapping[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        heads, hidden = json.loads(sizes["heads"]), json.loads(sizes["mlp_hidden"])
+        for index, old in enumerate(transformer.blocks):
+            transformer.blocks[index] = _resized(old, transformer, heads[index], hidden[index])
+        _remove_gates(pruner)
+        smaller.load_state_dict(tensors)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; train the pruned experiment first") from error
+    except (KeyError, IndexError, json.JSONDecodeError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"{path}: is not a compacted model of this configuration: {error}") from error
+    return smaller.eval()
+
+
+def _resized(old: nn.Module, transformer: TokenTransformer, num_heads: int, hidden_dim: int) -> Block:
+    assert isinstance(old, Block)
+    return Block(transformer.cls_token.numel(), num_heads, 1.0, head_dim=transformer.head_dim, hidden_dim=hidden_dim)
+
+
+def _remove_gates(pruner: ASTPruner) -> None:
+    pruner.head_logit = pruner.ch_logit = pruner.block_logit = None
+
+
+def _cut_block(block: nn.Module, gates: BlockGates) -> Block:
+    assert isinstance(block, Block)
+    cut = copy.deepcopy(block)
+    if cut.attention is not None and gates.attention > 0:
+        cut.attention = _cut_attention(cut.attention, gates.head > 0)
+    elif cut.attention is not None:
+        cut.attention = None
+        del cut.attention_norm
+    if cut.mlp is not None and gates.mlp > 0:
+        cut.mlp = _cut_mlp(cut.mlp, gates.channel > 0)
+    elif cut.mlp is not None:
+        cut.mlp = None
+        del cut.mlp_norm
+    return cut
+
+
+def _cut_attention(attention: Attention, open_heads: Bool[Tensor, " H"]) -> Attention:
+    inner = open_heads.repeat_interleave(attention.head_dim)
+    width = attention.projection.out_features
+    smaller = Attention(width, int(open_heads.sum()), attention.attn_drop, head_dim=attention.head_dim)
+    smaller.dropout = attention.dropout
+    _copy_linear(attention.qkv, smaller.qkv, rows=inner.repeat(3))
+    _copy_linear(attention.projection, smaller.projection, columns=inner)
+    return smaller.train(attention.training)
+
+
+def _cut_mlp(mlp: MLP, open_channels: Bool[Tensor, " M"]) -> MLP:
+    smaller = MLP(mlp.contract.out_features, 1.0, hidden_dim=int(open_channels.sum()))
+    smaller.dropout = mlp.dropout
+    _copy_linear(mlp.expand, smaller.expand, rows=open_channels)
+    _copy_linear(mlp.contract, smaller.contract, columns=open_channels)
+    return smaller.train(mlp.training)
+
+
+def _copy_linear(
+    source: nn.Linear, target: nn.Linear, rows: Tensor | slice = slice(None), columns: Tensor | slice = slice(None)
+) -> None:
+    target.weight.copy_(source.weight[rows][:, columns])
+    target.bias.copy_(source.bias[rows])

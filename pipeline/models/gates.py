@@ -1,0 +1,58 @@
+"""Gates of heads, MLP channels and whole branches: learned, then cut out of the weights (spec §6.7).
+
+A gate is a logit that starts at +3, open. In a warm-up it passes sigmoid(logit), relative to its start so that the
+network begins as the dense one. Afterwards it is hard: an open gate (logit > 0) passes exactly 1 and a closed one 0,
+with the sigmoid's gradient (straight-through, Bengio et al. 2013). Hence cutting closed gates out changes nothing.
+
+Gates scale the columns of a branch's last projection, which costs a multiplication per weight instead of one per token.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+INITIAL_LOGIT = 3.0
+ATTENTION, MLP = 0, 1
+
+
+class BlockGates(NamedTuple):
+    """The gates of one block: heads and channels, and what each branch as a whole passes."""
+
+    head: Float[Tensor, " H"]
+    channel: Float[Tensor, " M"]
+    attention: Float[Tensor, ""]
+    mlp: Float[Tensor, ""]
+
+
+class GateValues(NamedTuple):
+    """What all gates pass: 1 open, 0 closed (between them while gates are soft)."""
+
+    head: Float[Tensor, "L H"]
+    channel: Float[Tensor, "L M"]
+    block: Float[Tensor, "L 2"]
+
+    def of_block(self, index: int) -> BlockGates:
+        """The gates of one block; a branch with nothing open inside is closed, its bias too."""
+        head, channel = self.head[index], self.channel[index]
+        return BlockGates(
+            head,
+            channel,
+            self.block[index, ATTENTION] * (head.detach() > 0).any(),
+            self.block[index, MLP] * (channel.detach() > 0).any(),
+        )
+
+    def sparsity(self) -> dict[str, Float[Tensor, ""]]:
+        """The share of gates of each kind that are closed."""
+        return {"head": 1 - self.head.mean(), "ch": 1 - self.channel.mean(), "block": 1 - self.block.mean()}
+
+
+def gate_value(logit: Float[Tensor, "L W"], soft: bool) -> Float[Tensor, "L W"]:
+    """What gates with these logits pass."""
+    probability = logit.sigmoid()
+    if soft:
+        return probability / torch.sigmoid(torch.tensor(INITIAL_LOGIT))
+    return (logit > 0).to(logit.dtype) + (probability - probability.detach())
