@@ -62,10 +62,12 @@ class PruningConfig(Section):
     temperature_final: AboveZero = Field(0.02, description="temperature of the soft mask at the last step")
     gates: bool = Field(True, description="learn which heads, channels and blocks to close")
     gate_travel: AboveZero = Field(
-        12.0, description="how far gate logits (and that of a learned kept share) can move in all, from +3"
+        18.0, description="how far gate logits (and that of a learned kept share) can move in all, from +3"
     )
     gate_warmup: Share = Field(0.1, description="share of training in which gates are soft; hard afterwards")
-    gate_freeze: Share = Field(0.7, description="share of training after which gates stay as they are")
+    gate_freeze: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.7, description="share of training after which gates stay as they are"
+    )
     lambda_token: NotNegative = Field(0.0, description="weight of token sparsity in L_AST (rho_target sets it anyway)")
     lambda_head: NotNegative = Field(1.0, description="weight of head sparsity in L_AST")
     lambda_ch: NotNegative = Field(1.0, description="weight of channel sparsity in L_AST")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.config.pruning import PruningConfig
 
-from .gates import INITIAL_LOGIT, GateValues, gate_value
+from .gates import INITIAL_LOGIT, GateValues, gate_value, settle
 from .keep_schedule import PruningPhase, final_phase, phase_at
 from .token_scores import TokenPlaces, TokenScores, score_tokens
 from .token_selection import NEVER, frame_uniform, kept_count, random_scores, select_top, threshold_slope
@@ -242,6 +242,17 @@ class ASTPruner(nn.Module):
         if self.keep_logit is None:
             share = 1.0 - (1.0 - share) * self.phase().drop_ramp
         return keep, kept_count(share, gated_tokens)
+
+    @torch.no_grad()
+    def settle_gates(self) -> None:
+        """Close exactly the targeted number of gates of each kind, the lowest logits, where it is nearly reached.
+
+        Around its target a hard count goes on changing by a gate or two, and training may stop at any moment. A kind
+        that is further away (another loss holds it there) or has no weight in L_AST stays as it is.
+        """
+        for kind, logit in (("head", self.head_logit), ("ch", self.ch_logit), ("block", self.block_logit)):
+            if logit is not None and getattr(self.cfg, f"lambda_{kind}") > 0:
+                settle(logit, getattr(self.cfg, f"target_{kind}"))
 
     def forward_token_gating(
         self, token_feat: Float[Tensor, "B T N C"], modality_slices: Slices | None = None

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 INITIAL_LOGIT = 3.0
+# A count this near to its target (in gates, or as a share) is settled on it, with logits this clear of zero.
+NEAR_GATES, NEAR_SHARE, CLEARANCE = 1, 0.1, 0.1
 ATTENTION, MLP = 0, 1
 
 
@@ -56,3 +58,17 @@ def gate_value(logit: Float[Tensor, "L W"], soft: bool) -> Float[Tensor, "L W"]:
     if soft:
         return probability / torch.sigmoid(torch.tensor(INITIAL_LOGIT))
     return (logit > 0).to(logit.dtype) + (probability - probability.detach())
+
+
+@torch.no_grad()
+def settle(logit: Float[Tensor, "L W"], target: float) -> None:
+    """Close exactly round(target · gates), the lowest logits, if about as many are closed already. In place."""
+    wanted = round(target * logit.numel())
+    closed = int((logit <= 0).sum())
+    if abs(closed - wanted) > max(NEAR_GATES, NEAR_SHARE * logit.numel()):
+        return
+    order = logit.flatten().argsort(stable=True)
+    flat = logit.flatten().clone()
+    flat[order[:wanted]] = flat[order[:wanted]].clamp_max(-CLEARANCE)
+    flat[order[wanted:]] = flat[order[wanted:]].clamp_min(CLEARANCE)
+    logit.copy_(flat.view_as(logit))

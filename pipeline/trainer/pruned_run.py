@@ -39,11 +39,21 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
 def set_learning_rates(
     optimizer: torch.optim.Optimizer, lr: float, cfg: PruningConfig, step: int, total_steps: int
 ) -> None:
-    """Weights learn at `lr`; gates so that they can cover their travel, however many steps there are, then rest."""
-    gates_learn = phase_at(cfg, step / total_steps).gates_learn
-    gate_lr = cfg.gate_travel / max(1.0, cfg.gate_freeze * total_steps) if gates_learn else 0.0
+    """Weights learn at `lr`; gates ever slower until they freeze, and cover their travel in any number of steps."""
+    gate_steps = max(1.0, cfg.gate_freeze * total_steps)
+    gate_lr = 2.0 * cfg.gate_travel / gate_steps * max(0.0, 1.0 - step / gate_steps)
     for group in optimizer.param_groups:
         group["lr"] = gate_lr if group["name"] == GATES else lr
+
+
+def advance_schedules(network: VideoViT | VideoAudioAST, progress: float) -> None:
+    """Tell the pruner which share of training is done, and settle its gates once they no longer learn (twice is as
+    good as once, so a resumed run needs no memory of it)."""
+    network.set_training_progress(progress)
+    if has_pruner(network):
+        pruner, _ = gated_part(network)
+        if not phase_at(pruner.cfg, progress).gates_learn:
+            pruner.settle_gates()
 
 
 def schedules_are_done(network: VideoViT | VideoAudioAST) -> bool:

@@ -37,6 +37,7 @@ from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_ch
 from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits
 from .metrics import Metric, long_table
 from .pruned_run import (
+    advance_schedules,
     compact_run,
     forward_time_ms,
     parameter_groups,
@@ -225,6 +226,7 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
         losses.append(_train_step(run, batch, training.lr * factor, state.step, total_steps))
         state.step += 1
         state.clips_seen += len(batch["label"])
+    advance_schedules(run.network, state.step / total_steps)
     state.train_seconds += time.perf_counter() - start
     means = torch.as_tensor(fabric.all_reduce(torch.tensor(losses).mean(dim=0), reduce_op="mean")).tolist()
     values = {str(Metric.TRAIN_LOSS): means[0], str(Metric.LEARNING_RATE): training.lr * factor}
@@ -237,7 +239,7 @@ def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_ste
     """Optimiser step number `step`, from 0; the task's loss and L_AST (0 without a pruner)."""
     training, device = run.cfg.training, run.fabric.device
     set_learning_rates(run.optimizer, lr, run.cfg.ast, step, total_steps)
-    run.network.set_training_progress(step / total_steps)
+    advance_schedules(run.network, step / total_steps)
     _, info = forward_batch(run.model, batch, device)
     loss = task_loss(info["branch_logits"], batch["label"].to(device), training.label_smoothing)
     ast_loss = info.get("L_AST", loss.new_zeros(()))
