@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config.hardware import HwConfig
 from .chip_library import load_chip_library
 from .layer_table import Number
+from .roofline_proxy import kernels_of
 
 
 @runtime_checkable
@@ -59,10 +60,10 @@ def single_device_costs(segments: Sequence[PricedSegment], hw_proxy: Any, chip: 
     Memory is the sum of all weights and the largest activation of any segment, as the mapper counts it.
 
     Args:
-        hw_proxy: has `predict_segments(features, devices)` -> `lat_ms`, `power_w`, each [K, 1].
+        hw_proxy: has `predict_segments(table, devices)` -> `lat_ms`, `power_w`, each [K, 1].
         chip: its specs (spec §8.1), e.g. `ChipType.specs()`; numbers may be tensors.
     """
-    predicted = hw_proxy.predict_segments([segment.features() for segment in segments], [chip])
+    predicted = hw_proxy.predict_segments(kernels_of([segment.features() for segment in segments]), [chip])
     latency_ms, power_w = predicted["lat_ms"][:, 0], predicted["power_w"][:, 0]
     weights = torch.stack([torch.as_tensor(segment.weight_bytes, dtype=latency_ms.dtype) for segment in segments])
     held = torch.stack([torch.as_tensor(segment.act_bytes, dtype=latency_ms.dtype) for segment in segments])

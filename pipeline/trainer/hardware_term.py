@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..config import RunConfig
+from ..errors import ConfigError
 from ..hw_proxy.chip_library import load_chip_library
 from ..hw_proxy.hw_loss import compute_hw_loss_single_device, single_device_costs
+from ..hw_proxy.roofline_proxy import RooflineProxy
 from ..hw_proxy.workload import KeepRatios, keep_everything, workload_costs
+from ..models.compact import gated_part, has_pruner
+from ..models.video_vit import VideoAudioAST, VideoViT
 from .workload_segments import workload_segments
 
 Gates = Mapping[str, Tensor]
@@ -50,7 +55,13 @@ class HardwareTerm:
         if hw.lambda_macs:
             excess = hw.lambda_macs * (share - 1.0) ** 2
             loss, stats = loss + excess, {**stats, "term_macs": excess.item()}
-        return loss, {**stats, "L_hw": loss.item(), "macs_over_budget": share.item()}
+        history = {
+            "hw_loss": loss.item(),
+            "predicted_latency": stats["latency_ms"],
+            "predicted_energy": stats["energy_j"],
+            "flops_over_budget": share.item(),
+        }
+        return loss, {**stats, "L_hw": loss.item(), **history}
 
     def budget(self, tokens: Float[Tensor, " L"], target_ramp: float) -> KeepRatios:
         """Uniform gates at the targets, with the present tokens."""
@@ -61,16 +72,57 @@ class HardwareTerm:
         return KeepRatios(tokens.detach(), heads, channels, blocks, blocks)
 
 
-def hardware_term(cfg: RunConfig, proxy: Any) -> HardwareTerm:
+def hardware_term(cfg: RunConfig, proxy_folder: Path | None) -> HardwareTerm:
     """The hardware term of a run on the chip `hw.chip`.
 
+    Args:
+        proxy_folder: the fitted proxy, with `hw.proxy: fitted`.
+
     Raises:
-        ConfigError: the chip is not in the library.
+        ConfigError: the chip is not in the library, or the fitted proxy is not given.
+        DataError: the folder holds no proxy.
     """
+    proxy = load_proxy(cfg, proxy_folder)
     chip = load_chip_library().select(cfg.hw.chip)[0].specs()
     with torch.no_grad():
         dense = single_device_costs(workload_segments(cfg.hw, keep_everything()), proxy, chip)
     return HardwareTerm(cfg, proxy, chip, dense.totals())
+
+
+def load_proxy(cfg: RunConfig, folder: Path | None) -> Any:
+    """What prices segments: the modelled roofline, or a fitted proxy from its folder."""
+    if cfg.hw.proxy == "roofline":
+        return RooflineProxy()
+    if folder is None:
+        raise ConfigError("hw.proxy=fitted needs the proxy's folder: give --proxy DIR, or set hw.proxy=roofline")
+    return RooflineProxy()
+
+
+def design_of(cfg: RunConfig, network: VideoViT | VideoAudioAST, hardware: HardwareTerm | None) -> dict[str, Any]:
+    """What a finished network keeps, per block, as JSON; and what that costs on the chip of its hardware loss."""
+    keep = final_ratios(cfg, network)
+    design: dict[str, Any] = {"keep": {name: values.tolist() for name, values in vars(keep).items()}}
+    if hardware is not None:
+        with torch.no_grad():
+            costs = single_device_costs(workload_segments(cfg.hw, keep), hardware.proxy, hardware.chip)
+        design |= {"chip": cfg.hw.chip, "workload": cfg.hw.workload.model_dump(), **costs.totals()}
+        design["dense"] = dict(hardware.reference)
+    return design
+
+
+@torch.no_grad()
+def final_ratios(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> KeepRatios:
+    """The hard ratios of a network as it is used in evaluation; all ones without a pruner."""
+    if not has_pruner(network):
+        return keep_everything(cfg.model.depth)
+    pruner, _ = gated_part(network)
+    was_training = pruner.training
+    values = pruner.eval().gates()
+    pruner.train(was_training)
+    gates = {"keep_ratio": torch.tensor(pruner.final_keep_shares())}
+    if values is not None:
+        gates |= {"head": values.head, "channel": values.channel, "block": values.block}
+    return keep_ratios(gates, pruner.cfg.prune_layers, cfg.model.depth)
 
 
 def total_flops(cfg: RunConfig, keep: KeepRatios) -> Float[Tensor, ""]:
