@@ -37,6 +37,7 @@ RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
 AUDIO_CONFIG = relative(Path(workflow.basedir) / "configs/preprocess_ucf101_audio.yaml")
+CHIPS = relative(Path(workflow.basedir) / "configs/gpu_data.yaml")
 TEMPLATES = [
     relative(path)
     for path in sorted(Path(workflow.basedir).glob("pipeline/report/templates/*"))
@@ -144,3 +145,14 @@ def run_tables(names):
 def of_phase(phase):
     """The experiments of one phase of the catalogue."""
     return [name for name, entry in EXPERIMENTS.items() if entry.phase == phase]
+
+
+def pruned_runs():
+    """The run folders of networks that give something up, which hardware costs are predicted for."""
+    names = [
+        name
+        for name in EXPERIMENTS
+        if resolve_experiment(name, SETTINGS.preset, 0).training.mode
+        == "single_device_ast"
+    ]
+    return expand(f"{RESULTS}/{{name}}/seed{{seed}}", name=names, seed=PRESET.seeds)

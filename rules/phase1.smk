@@ -28,6 +28,7 @@ rule train_single_device:
         cost="<results>/{experiment}/seed{seed}/cost.parquet",
         history="<results>/{experiment}/seed{seed}/history.parquet",
         predictions="<results>/{experiment}/seed{seed}/predictions.parquet",
+        design="<results>/{experiment}/seed{seed}/design.json",
     log:
         "<results>/{experiment}/seed{seed}/log.txt",
     benchmark:

@@ -25,3 +25,8 @@ rule demo_data:
 rule report:
     input:
         rules.make_report.output.page,
+
+
+rule hardware:
+    input:
+        rules.predict_hardware.output,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -58,3 +58,12 @@ class HwConfig(Section):
         "fitted",
         description="what prices segments: the proxy of EXP-P0-1, or the modelled roofline, which needs no fit",
     )
+
+
+class Phase0Config(Section):
+    """How much of Phase 0 a preset does: sizes of the generated table, of the host's profile and of its timings."""
+
+    modelled_rows: Positive = Field(400, description="kernels per chip of the modelled table")
+    host_grid: Literal["tiny", "small", "full"] = Field("small", description="what profile_host measures")
+    design_repeats: Positive = Field(20, description="interleaved runs of each design on this machine")
+    proxy: dict[str, Any] = Field(default_factory=dict, description="dotted keys of configs/proxy_*.yaml, and values")

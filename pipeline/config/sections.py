@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .hardware import HwConfig
+from .hardware import HwConfig, Phase0Config
 from .pruning import PruningConfig
 from .section import Positive, Section, Share
 
@@ -238,6 +238,8 @@ class WorkflowConfig(Section):
     """`configs/workflow.yaml` and `snakemake --config key=value`: what to make, and from what."""
 
     preset: str = Field("demo", description="a file of configs/presets")
+    layer_latency: str | None = Field(None, description="measured layers for the proxies (default: the modelled table)")
+    devices: str | None = Field(None, description="CSV of the devices of layer_latency")
     raw_video_root: str | None = Field(None, description="folder of Class/*.avi, for presets that read your videos")
     splits_root: str | None = Field(None, description="folder of classInd.txt, trainlist01.txt and testlist01.txt")
     from_frames: bool = Field(False, description="start from the JPEG tree at <data.root>/frames, without raw videos")
@@ -254,6 +256,7 @@ class PresetConfig(Section):
     mem_mb: Positive = Field(2000, description="memory asked for a training job on a cluster")
     runtime_min: Positive = Field(240, description="minutes asked for a training job on a cluster")
     gpus: int = Field(0, ge=0, description="GPUs asked for a training job on a cluster")
+    phase0: Phase0Config = Field(default_factory=lambda: Phase0Config(), description="sizes of the hardware proxies")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
 

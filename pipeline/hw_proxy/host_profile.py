@@ -7,6 +7,7 @@ Energy is what the processor's own counter says (RAPL), and empty where it canno
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -51,6 +52,7 @@ GRIDS: dict[str, GridSize] = {
 }
 LARGEST_BYTES = 1.0e8
 EMULATED_SHARE = 0.1
+LAYER_KINDS = ("embed", "attention", "mlp", "block")
 
 
 @dataclass(frozen=True)
@@ -134,21 +136,23 @@ def profiled_precisions(peak_flops_fp32: float, peak_flops_fp16: float) -> tuple
 
 
 def layer_rows(size: GridSize, precisions: tuple[int, ...] = (0, 1)) -> list[dict[str, Any]]:
-    """Embeddings, attentions, MLPs and blocks over widths, tokens, batches and precisions, small ones first."""
-    rows = []
-    for batch, tokens, width in sorted(
-        ((b, n, c) for b in (1, 4, 8) for n in (49, 196, 392, 784, 1569) for c in (96, 192, 384, 768)),
-        key=lambda one: one[0] * one[1] * one[2] ** 2,
-    ):
-        for ratio, precision in ((2.0, 0), (4.0, 1), (4.0, 0)):
-            if precision not in precisions:
-                continue
-            for kind in ("embed", "attention", "mlp", "block"):
-                row = layer_row(kind, batch, tokens, width, max(1, width // 64), ratio, precision)
-                if row["flops"] <= size.max_flops and row["bytes"] <= LARGEST_BYTES:
-                    rows.append(row)
-    chosen = np.unique(np.linspace(0, len(rows) - 1, size.layers).round().astype(int))
-    return [rows[index] for index in chosen]
+    """Embeddings, attentions, MLPs and blocks, as many of each, from small to large."""
+    chosen = []
+    for kind in LAYER_KINDS:
+        rows = [row for row in _layer_grid(kind, precisions) if row["flops"] <= size.max_flops]
+        rows = sorted((row for row in rows if row["bytes"] <= LARGEST_BYTES), key=lambda row: row["flops"])
+        places = np.unique(np.linspace(0, len(rows) - 1, size.layers // len(LAYER_KINDS)).round().astype(int))
+        chosen += [rows[place] for place in places]
+    return chosen
+
+
+def _layer_grid(kind: str, precisions: tuple[int, ...]) -> list[dict[str, Any]]:
+    return [
+        layer_row(kind, batch, tokens, width, max(1, width // 64), ratio, precision)
+        for batch, tokens, width in itertools.product((1, 4, 8), (49, 196, 392, 784, 1569), (96, 192, 384, 768))
+        for ratio, precision in ((2.0, 0), (4.0, 0), (4.0, 1))
+        if precision in precisions
+    ]
 
 
 def layer_row(

@@ -53,18 +53,22 @@ class KernelRows:
         """Layer normalisation of `rows` vectors."""
         moved = 2.0 * rows * width * self.number_bytes
         weights = 2.0 * width * self.number_bytes
-        return self._table("layernorm", NORM_FLOPS * rows * width, moved, weights, moved, rows, width, 0.0 * rows)
+        flops = NORM_FLOPS * rows * width
+        return self._table("layernorm", flops, moved, weights, moved, rows, width, 0.0 * rows, operations=NORM_FLOPS)
 
     def softmax(self, rows: Tensor, width: Tensor) -> LayerTable:
         """Softmax of `rows` vectors."""
         moved = 2.0 * rows * width * self.number_bytes
         flops = SOFTMAX_FLOPS * rows * width
-        return self._table("softmax", flops, moved, 0.0 * moved, moved, rows, width, 0.0 * rows)
+        none = 0.0 * moved
+        return self._table("softmax", flops, moved, none, moved, rows, width, 0.0 * rows, operations=SOFTMAX_FLOPS)
 
     def elementwise(self, rows: Tensor, width: Tensor, flops: float, operands: float) -> LayerTable:
         """A map that reads and writes `operands` values, and computes `flops`, per element."""
         moved = operands * rows * width * self.number_bytes
-        return self._table("elementwise", flops * rows * width, moved, 0.0 * moved, moved, rows, width, 0.0 * rows)
+        none, total = 0.0 * moved, flops * rows * width
+        shape = (rows, width, 0.0 * rows)
+        return self._table("elementwise", total, moved, none, moved, *shape, operands=operands, operations=flops)
 
     def _table(
         self,
@@ -77,6 +81,8 @@ class KernelRows:
         columns: Tensor,
         depth: Tensor,
         groups: Tensor | None = None,
+        operands: float = 2.0,
+        operations: float = 1.0,
     ) -> LayerTable:
         number = len(self.layer)
         ones = torch.ones_like(self.count.detach())
@@ -99,6 +105,8 @@ class KernelRows:
             columns=columns,
             depth=depth,
             window=ones,
+            operands=operands * ones,
+            operations=operations * ones,
             precision=whole(0 if self.number_bytes == 4 else 1),
             source=whole(UNKNOWN_SOURCE),
             embed_dim=0.0 * ones,

@@ -1,19 +1,22 @@
 """The modelled costs as a proxy: what `modelled_table` says, in one differentiable call for K segments and T chips.
 
-It needs no fit. `hw.proxy: roofline` prices with it; a fitted proxy has the same method.
+It needs no fit. `hw.proxy: roofline` prices with it; a fitted proxy has the same method. A few measured kernels of a
+machine calibrate it: one factor per kernel kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import DataError
 from .device_table import DeviceTable, devices_from_specs
+from .layer_frame import layers_from_frame
 from .layer_table import KERNEL_KINDS, LayerTable, join_tables
 from .modelled_table import (
     ATTENTION_POWER,
@@ -24,12 +27,24 @@ from .modelled_table import (
     MEMORY_POWER,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # A chip that is not there (specs that vanish in a mixture) is very slow, not infinitely so.
 LEAST_FLOPS, LEAST_BYTES_PER_S = 1e9, 1e6
+# A GELU and a sum move as many bytes, but on a processor without special units not at the same speed.
+COST_CLASSES = (*KERNEL_KINDS, "function")
 
 
+@dataclass(frozen=True)
 class RooflineProxy:
-    """Latency, memory and power by a roofline with fixed efficiencies (`modelled_table`); holds nothing."""
+    """Latency, memory and power by a roofline with fixed efficiencies (`modelled_table`).
+
+    Attributes:
+        slowdown: factor on the latency of each of `COST_CLASSES`; none by default.
+    """
+
+    slowdown: tuple[float, ...] = (1.0,) * len(COST_CLASSES)
 
     def predict_segments(
         self,
@@ -48,7 +63,8 @@ class RooflineProxy:
         table = segments if isinstance(segments, LayerTable) else kernels_of(segments)
         device = devices if isinstance(devices, DeviceTable) else devices_of(devices)
         compute_ms, memory_ms = _busy_ms(table, device)
-        launch_ms = torch.maximum(compute_ms, memory_ms) + LAUNCH_MS
+        slowdown = torch.tensor(self.slowdown, dtype=compute_ms.dtype)[cost_class(table)][:, None]
+        launch_ms = slowdown * (torch.maximum(compute_ms, memory_ms) + LAUNCH_MS)
         attention = torch.where(table.kind == KERNEL_KINDS.index("sdpa"), ATTENTION_POWER, 1.0)[:, None]
         use = COMPUTE_POWER * attention * compute_ms / launch_ms + MEMORY_POWER * memory_ms / launch_ms
         power_w = device.idle_w + (device.tdp_w - device.idle_w) * use.clamp_max(1.0)
@@ -58,6 +74,34 @@ class RooflineProxy:
         energy = _sum_by_layer(spent_ms * power_w, table)
         mean_w = torch.where(latency_ms > 0.0, energy / latency_ms.clamp_min(1e-12), device.idle_w)
         return {"lat_ms": latency_ms, "mem_mb": _memory_mb(table).expand_as(latency_ms), "power_w": mean_w}
+
+
+def calibrated_roofline(measured: pd.DataFrame, device: DeviceTable) -> RooflineProxy:
+    """The roofline slowed down (or sped up) to a device's measured kernels: the median ratio of each class.
+
+    Args:
+        measured: rows of a measured table, one device; whole layers among them are not used.
+        device: that device alone.
+
+    Raises:
+        DataError: there is no kernel to calibrate on.
+    """
+    rows = measured[measured["layer_type"].isin(KERNEL_KINDS)].reset_index(drop=True)
+    if rows.empty:
+        raise DataError("no measured kernel to calibrate on; measure linear, sdpa, layernorm, ... rows")
+    table = layers_from_frame(rows)
+    with torch.no_grad():
+        predicted = RooflineProxy().predict_segments(table, device)["lat_ms"][:, 0]
+    classes = torch.empty(len(rows), dtype=torch.long).index_copy(0, table.layer, cost_class(table))
+    ratio = (rows["latency_ms"] / predicted.numpy()).groupby(classes.numpy()).median()
+    overall = float(ratio.median())
+    return RooflineProxy(tuple(float(ratio.get(number, overall)) for number in range(len(COST_CLASSES))))
+
+
+def cost_class(table: LayerTable) -> Int[Tensor, " R"]:
+    """Which of `COST_CLASSES` each kernel is: its kind, but maps that compute a function are a class of their own."""
+    function = (table.kind == KERNEL_KINDS.index("elementwise")) & (table.operations > 1.5)
+    return torch.where(function, len(KERNEL_KINDS), table.kind)
 
 
 def kernels_of(segments: Sequence[Mapping[str, Any]]) -> LayerTable:
