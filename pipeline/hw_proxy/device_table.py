@@ -8,7 +8,7 @@ a stated fallback here, so that a chip needs no more than the spec's fields:
 - compute units (`num_sm`) by die area, 7.5 mm² each, the median of the real chips;
 - last-level cache of 0.05 MB per mm² of die, clock of 1.5 GHz;
 - idle power of 15 % of the thermal design power;
-- TF32 convolutions only where vendor and year say so.
+- the year 2022, and TF32 convolutions only where vendor and year say so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import DataError
@@ -36,6 +36,7 @@ IDLE_SHARE = 0.15
 VECTOR_SHARE = 1.0 / 16.0
 TYPICAL_AREA_MM2 = 600.0
 FIRST_TF32_YEAR = 2020
+TYPICAL_YEAR = 2022
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class DeviceTable:
         num_sm: compute units; `clock_mhz`: their clock; `l2_mb`: last-level cache.
         tdp_w: power limit; `idle_w`: power at rest.
         area_mm2: die area.
-        has_tf32: whether fp32 convolutions may use TF32 units (NVIDIA since 2020).
+        year: when it came out; how well a library runs odd shapes is a matter of its generation.
+        is_amd, has_tf32: vendor, and whether fp32 convolutions may use TF32 units (NVIDIA since 2020); 0 or 1.
     """
 
     names: tuple[str, ...]
@@ -67,7 +69,9 @@ class DeviceTable:
     tdp_w: Float[Tensor, " T"]
     idle_w: Float[Tensor, " T"]
     area_mm2: Float[Tensor, " T"]
-    has_tf32: Bool[Tensor, " T"]
+    year: Float[Tensor, " T"]
+    is_amd: Float[Tensor, " T"]
+    has_tf32: Float[Tensor, " T"]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -98,10 +102,7 @@ def devices_from_frame(table: pd.DataFrame, source: str = "devices") -> DeviceTa
     doubled = table.device[table.device.duplicated()]
     if len(doubled):
         raise DataError(f"{source}: the device {doubled.iloc[0]} has two rows; keep one")
-    entries = [
-        {str(key): value for key, value in row.items() if not (isinstance(value, float) and math.isnan(value))}
-        for row in table.to_dict("records")
-    ]
+    entries = [_known_of({str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
     return _devices([(str(entry["device"]), entry) for entry in entries], source, torch.float32)
 
 
@@ -111,11 +112,14 @@ def devices_from_chips(
     """Chips of a library: mappings or objects with the fields of spec §8.1, and any column of `devices.csv` beside.
 
     `peak_flops` is the peak at the precision the chip is used at; `peak_flops_fp32`, `peak_flops_fp16` override it.
+    Values that are tensors (effective specs, live) are not checked and may vanish.
 
     Raises:
         DataError: no chips, a missing field, or a number that cannot be.
     """
-    entries = [dict(chip) if isinstance(chip, Mapping) else dict(vars(chip)) for chip in chips]
+    entries = [_known_of(dict(chip) if isinstance(chip, Mapping) else dict(vars(chip))) for chip in chips]
+    live = [value.dtype for entry in entries for value in entry.values() if isinstance(value, Tensor)]
+    dtype = live[0] if live else dtype
     return _devices(
         [(str(entry.get("name", position)), entry) for position, entry in enumerate(entries)], source, dtype
     )
@@ -140,6 +144,15 @@ def _devices(entries: Sequence[tuple[str, dict[str, Any]]], source: str, dtype: 
     return _stacked([name for name, _ in entries], [_with_fallbacks(entry) for _, entry in entries], dtype)
 
 
+def _known_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry without its empty fields."""
+    return {
+        key: value
+        for key, value in entry.items()
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    }
+
+
 def _check(name: str, entry: Mapping[str, Any], source: str) -> None:
     missing = [key for key in REQUIRED if key not in entry]
     peaks = [key for key in ("peak_flops", "peak_flops_fp32", "peak_flops_fp16") if key in entry]
@@ -148,11 +161,16 @@ def _check(name: str, entry: Mapping[str, Any], source: str) -> None:
     if missing:
         raise DataError(f"{source}: {name} lacks {', '.join(missing)}")
     optional = ("num_sm", "boost_mhz", "l2_mb", "area_mm2", "peak_flops_fp32_vector")
-    for key in (*REQUIRED, *peaks, *(key for key in optional if key in entry)):
+    given = (*REQUIRED, *peaks, *(key for key in optional if entry.get(key) is not None))
+    for key in (key for key in given if not isinstance(entry[key], Tensor)):
         value = float(entry[key])
         if not math.isfinite(value) or value <= 0.0:
             raise DataError(f"{source}: {name}: {key}={entry[key]}: must be a positive number")
-    if "idle_w" in entry and not 0.0 <= float(entry["idle_w"]) <= float(entry["tdp_w"]):
+    if (
+        "idle_w" in entry
+        and not isinstance(entry["idle_w"], Tensor)
+        and not 0.0 <= float(entry["idle_w"]) <= float(entry["tdp_w"])
+    ):
         raise DataError(f"{source}: {name}: idle_w={entry['idle_w']}: must lie between 0 and tdp_w={entry['tdp_w']}")
 
 
@@ -175,6 +193,8 @@ def _with_fallbacks(entry: Mapping[str, Any]) -> dict[str, Number]:
         "tdp_w": tdp,
         "idle_w": entry.get("idle_w", IDLE_SHARE * tdp),
         "area_mm2": area,
+        "year": entry.get("year", TYPICAL_YEAR),
+        "is_amd": float(entry.get("vendor") == "AMD"),
         "has_tf32": float(entry.get("vendor") == "NVIDIA" and float(entry.get("year", 0)) >= FIRST_TF32_YEAR),
     }
 
@@ -182,4 +202,4 @@ def _with_fallbacks(entry: Mapping[str, Any]) -> dict[str, Number]:
 def _stacked(names: Sequence[str], rows: Sequence[Mapping[str, Number]], dtype: torch.dtype) -> DeviceTable:
     columns = {field.name for field in fields(DeviceTable)} - {"names"}
     values = {column: stack([row[column] for row in rows], dtype) for column in columns}
-    return DeviceTable(names=tuple(names), **{**values, "has_tf32": values["has_tf32"] > 0.5})
+    return DeviceTable(names=tuple(names), **values)

@@ -25,6 +25,7 @@ class FitSettings:
     weight_decay: float = 1e-2
     average_device_share: float = 0.3
     error_scale: float = 0.1
+    over_weight: float = 1.5
 
 
 def fit_latency(
@@ -55,19 +56,19 @@ def fit_latency(
     model.network.scale[features.shape[1] :] = 1.0
     model.network.least[features.shape[1] :] = 0.0
     with torch.no_grad():
-        model.log_floor += _start_floors(table, latency_ms, len(sources)) - model.log_floor
+        model.log_floor.copy_(_start_floors(table, latency_ms, len(sources)))
     target = latency_ms.log()
     steps = max(1, settings.epochs * (len(table) // settings.batch))
     optimiser = torch.optim.AdamW(_groups(model, settings.weight_decay), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=settings.learning_rate, total_steps=steps + 1, pct_start=0.2
     )
-    for rows in _batches(len(table), settings.batch, steps):
+    for rows in batches(len(table), settings.batch, steps):
         # One draw per batch would make the gradient jump between two models; one per row averages.
         kept = (torch.rand(len(rows), 1) >= settings.average_device_share).to(effects)
         here, where = table.select(rows), devices.select(device_of_row[rows])
         predicted = model.log_latency(features[rows], effects[rows] * kept, here, where)
-        loss = nn.functional.smooth_l1_loss(predicted, target[rows], beta=settings.error_scale)
+        loss = lopsided_loss(predicted - target[rows], settings)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -95,7 +96,14 @@ def _groups(model: LatencyModel, weight_decay: float) -> list[dict]:
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
 
 
-def _batches(rows: int, batch: int, steps: int) -> list[Tensor]:
+def lopsided_loss(error: Float[Tensor, " n"], settings: FitSettings) -> Float[Tensor, ""]:
+    """Smooth L1 of errors of log latency, with more weight on predicting too slow."""
+    size = nn.functional.smooth_l1_loss(error, torch.zeros_like(error), beta=settings.error_scale, reduction="none")
+    return (torch.where(error > 0.0, settings.over_weight, 1.0) * size).mean()
+
+
+def batches(rows: int, batch: int, steps: int) -> list[Tensor]:
+    """Random batches of full size, `steps` of them."""
     size = min(batch, rows)
     chosen: list[Tensor] = []
     while len(chosen) < steps:

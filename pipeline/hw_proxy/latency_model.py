@@ -53,6 +53,7 @@ class LatencyModel(nn.Module):
         kinds, devices = len(KERNEL_KINDS), len(self.known_devices)
         self.network = LayerProxyModel(count_features() + devices, hidden, 2)
         self.log_floor = nn.Parameter(torch.full((max(len(sources), 1), kinds), START_FLOOR_MS).log())
+        self.amd_floor = nn.Parameter(torch.zeros(kinds))
         self.device_floor = nn.Parameter(torch.zeros(devices, kinds))
         self.sharpness = nn.Parameter(torch.ones(2, kinds))
         self.register_buffer("default_source", torch.zeros(2, dtype=torch.long))
@@ -75,13 +76,13 @@ class LatencyModel(nn.Module):
         moving = torch.log(1e3 * table.bytes_moved / (devices.peak_bw + LEAST_BYTES_PER_S) + LEAST_MS)
         sharpness = 1.0 + nn.functional.softplus(self.sharpness[:, table.kind])
         kernel = smooth_max_log(compute, moving - log_efficiency[:, 1], sharpness[0])
-        return smooth_max_log(kernel, self.log_floors(effects, table), sharpness[1])
+        return smooth_max_log(kernel, self.log_floors(effects, table, devices), sharpness[1])
 
-    def log_floors(self, effects: Float[Tensor, "P D"], table: LayerTable) -> Float[Tensor, " P"]:
+    def log_floors(self, effects: Float[Tensor, "P D"], table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
         """Logarithm of the least time (ms) a launch takes where it is measured."""
         source = torch.where(table.source == UNKNOWN_SOURCE, self.default_source[table.precision], table.source)
         offset = (effects @ self.device_floor).gather(1, table.kind[:, None])[:, 0]
-        return self.log_floor[source, table.kind] + offset
+        return self.log_floor[source, table.kind] + offset + self.amd_floor[table.kind] * devices.is_amd
 
     def effects(self, devices: DeviceTable) -> Float[Tensor, "P D"]:
         """One where a device is a known one, else zeros."""

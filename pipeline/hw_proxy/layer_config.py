@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from .layer_table import (
     PRECISION_BYTES,
     LayerTable,
     Number,
+    join_tables,
     table_from_kernels,
 )
 
@@ -63,6 +64,32 @@ def layer_from_config(layer_cfg: Mapping[str, Any], dtype: torch.dtype = torch.f
     table = table_from_kernels([{**kernel, "layer": 0} for kernel in kernels], 1, dtype)
     scale = torch.as_tensor(layer_cfg["bytes"], dtype=dtype) / table.bytes_moved.sum().clamp(min=1e-9)
     return replace(table, bytes_moved=table.bytes_moved * scale)
+
+
+def layers_of(segments: LayerTable | Sequence[Mapping[str, Any]]) -> LayerTable:
+    """A table whose layers are the given segments.
+
+    A segment is a mapping with its `kernels` (a table), with `layers` (a list of layer configs), or a layer config.
+
+    Raises:
+        DataError: no segment, or one that cannot be read.
+    """
+    if isinstance(segments, LayerTable):
+        return segments
+    if not segments:
+        raise DataError("no segments: give at least one")
+    return join_tables([_segment(segment) for segment in segments])
+
+
+def _segment(segment: Mapping[str, Any]) -> LayerTable:
+    if isinstance(segment.get("kernels"), LayerTable):
+        table = segment["kernels"]
+    else:
+        layers = segment.get("layers", [segment])
+        if not layers:
+            raise DataError("segment config: `layers` is empty; give at least one layer")
+        table = join_tables([layer_from_config(layer) for layer in layers])
+    return table.with_layers(torch.zeros_like(table.layer), 1)
 
 
 def precision_code(precision: Any) -> int:

@@ -114,7 +114,9 @@ def fit_features(table: LayerTable, devices: DeviceTable) -> Float[Tensor, "P G"
         product * torch.log2((columns * depth + 1.0) * width / cache),
         product * torch.log2((depth + 1.0) * units * (TILES[2] * 4.0) / cache),
     )
-    return torch.stack([*features, *(torch.tanh(footprint / 4) for footprint in footprints)], dim=1)
+    features += [torch.tanh(footprint / 4) for footprint in footprints]
+    features += [product * (devices.year - 2018.0) / 4, devices.is_amd]
+    return torch.stack(features, dim=1)
 
 
 def _held(values: Tensor) -> Tensor:

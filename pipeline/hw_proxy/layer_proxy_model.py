@@ -27,10 +27,10 @@ class LayerProxyModel(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.SiLU()]
-        last = nn.Linear(widths[-1], out_dim)
-        nn.init.normal_(last.weight, std=0.1 / widths[-1] ** 0.5)
-        nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(*layers, last)
+        self.hidden = nn.Sequential(*layers)
+        self.last = nn.Linear(widths[-1], out_dim)
+        nn.init.normal_(self.last.weight, std=0.1 / widths[-1] ** 0.5)
+        nn.init.zeros_(self.last.bias)
         for name, value in (("mean", 0.0), ("scale", 1.0), ("least", -torch.inf), ("most", torch.inf)):
             self.register_buffer(name, torch.full((in_dim,), value))
 
@@ -44,4 +44,4 @@ class LayerProxyModel(nn.Module):
     def forward(self, inputs: Float[Tensor, "P F"]) -> Float[Tensor, "P out"]:
         """Raw outputs of each row."""
         bounded = torch.minimum(torch.maximum(inputs, self.least), self.most)
-        return self.layers((bounded - self.mean) / self.scale)
+        return self.last(self.hidden((bounded - self.mean) / self.scale))

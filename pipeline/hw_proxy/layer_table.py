@@ -42,7 +42,8 @@ class LayerTable:
         weight_bytes: parameters resident for it.
         activation_bytes: its inputs and outputs together.
         groups, rows, columns, depth, window: its shape.
-        operands, operations: tensors touched and FLOPs spent per value, of norms, softmax and elementwise maps.
+        operands, operations: tensors touched and FLOPs spent per value, of norms, softmax and elementwise maps;
+            derived from bytes and FLOPs where not given. They belong to the shape: they stay where costs move.
         precision: 0 is fp32 without TF32, 1 is fp16 or bf16.
         source: index into the fitted proxy's measurement sources, or `UNKNOWN_SOURCE`.
         embed_dim, num_heads, mlp_ratio, seq_len: the spec's descriptors (§7.2), 0 where they mean nothing.
@@ -62,14 +63,22 @@ class LayerTable:
     columns: Float[Tensor, " R"]
     depth: Float[Tensor, " R"]
     window: Float[Tensor, " R"]
-    operands: Float[Tensor, " R"]
-    operations: Float[Tensor, " R"]
     precision: Int[Tensor, " R"]
     source: Int[Tensor, " R"]
     embed_dim: Float[Tensor, " R"]
     num_heads: Float[Tensor, " R"]
     mlp_ratio: Float[Tensor, " R"]
     seq_len: Float[Tensor, " R"]
+    operands: Float[Tensor, " R"] = None  # type: ignore[assignment]
+    operations: Float[Tensor, " R"] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        values = (self.rows * self.columns).detach().clamp(min=1.0)
+        width = torch.where(self.precision == 1, float(PRECISION_BYTES[1]), float(PRECISION_BYTES[0]))
+        derived = {"operands": self.bytes_moved / values / width, "operations": self.flops / values}
+        for name, value in derived.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value.detach())
 
     def __len__(self) -> int:
         return len(self.kind)

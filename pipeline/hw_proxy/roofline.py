@@ -23,7 +23,7 @@ from .layer_table import KERNEL_KINDS, LayerTable
 PRODUCT_KINDS = ("linear", "matmul_batched", "conv2d", "sdpa")
 OPERATIONS_PER_CLOCK = 128.0
 TF32_SHARE_OF_FP16 = 0.5
-TF32_EXPONENT = 0.5
+TF32_EXPONENT = 0.25
 THROTTLE_W_PER_TFLOPS = 16.0
 THROTTLE_EXPONENT = 0.6
 FP16_PER_FP32_ENERGY = 16.0
@@ -53,7 +53,7 @@ def usable_peak(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
     """FLOP/s that a kernel of each kind could reach at best."""
     peak = nominal_peak(table, devices)
     lead = (TF32_SHARE_OF_FP16 * devices.peak_flops_fp16 / (peak + LEAST_FLOPS)).clamp(min=1.0)
-    convolves = (table.kind == KERNEL_KINDS.index("conv2d")) & (table.precision == 0) & devices.has_tf32
+    convolves = (table.kind == KERNEL_KINDS.index("conv2d")) & (table.precision == 0) & (devices.has_tf32 > 0.5)
     peak = torch.where(convolves, peak * lead**TF32_EXPONENT, peak)
     issue = devices.num_sm * devices.clock_mhz * (1e6 * OPERATIONS_PER_CLOCK)
     peak = torch.where(is_product(table), peak * _throttle(table, devices, peak), torch.minimum(peak, issue))
