@@ -55,7 +55,7 @@ class HwConfig(Section):
         description="weight of the squared distance from the FLOPs that uniform gates at ast.target_* leave",
     )
     proxy: Literal["fitted", "roofline"] = Field(
-        "fitted",
+        "roofline",
         description="what prices segments: the proxy of EXP-P0-1, or the modelled roofline, which needs no fit",
     )
 

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,6 @@ from .timing import Timing, measure, package_energy_j
 HOST = "host"
 MAX_SPREAD = 0.15
 TRIES = 2
-Grid = Literal["tiny", "small", "full"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Measured:
 
 
 def profile_host(
-    out: Path, *, grid: Grid = "small", threads: int | None = None, device: str = "cpu", seed: int = 0
+    out: Path, *, grid: str = "small", threads: int | None = None, device: str = "cpu", seed: int = 0
 ) -> None:
     """Measure this machine; write `layers.parquet`, `rejected.parquet`, `devices.csv` and `profile.json` under `out`.
 
@@ -127,7 +126,9 @@ def profile_host(
 
 
 def _kernel_rows(shapes: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if value is not pd.NA} for row in shapes.to_dict("records")]
+    return [
+        {str(name): value for name, value in row.items() if value is not pd.NA} for row in shapes.to_dict("records")
+    ]
 
 
 def profiled_precisions(peak_flops_fp32: float, peak_flops_fp16: float) -> tuple[int, ...]:
@@ -178,18 +179,21 @@ def layer_bytes(row: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class _Cost:
+    """A transformer layer in the shape of a `LayerCost`."""
+
     kind: str
     flops: float
     seq_len: float
-    embed_dim: int
     num_heads: float
     mlp_ratio: float
+    embed_dim: int
     bytes_weights: float = 0.0
     bytes_activations: float = 0.0
 
 
 def _summed(row: Mapping[str, Any], name: str) -> float:
-    cost = _Cost(row["layer_type"], row["flops"], row["seq_len"], row["embed_dim"], row["num_heads"], row["mlp_ratio"])
+    sizes = [float(row[name]) for name in ("flops", "seq_len", "num_heads", "mlp_ratio")]
+    cost = _Cost(row["layer_type"], *sizes, embed_dim=row["embed_dim"])
     kernels = kernels_of_layer(cost, row["B"], NUMBER_BYTES[row["precision"]])
     return float(sum(kernel.get(name, 0.0) for kernel in kernels))
 

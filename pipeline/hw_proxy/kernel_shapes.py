@@ -6,6 +6,8 @@ proxy fitted on them must not extrapolate to a vision transformer of any usual s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -52,7 +54,7 @@ def kernel_shapes(
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def _draw(rng: np.random.Generator, kind: str, precision: int, position: int) -> dict[str, object]:
+def _draw(rng: np.random.Generator, kind: str, precision: int, position: int) -> dict[str, Any]:
     def size(name: str) -> int:
         low, high = SIZES[name]
         return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))

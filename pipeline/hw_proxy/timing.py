@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -53,12 +54,13 @@ def measure(
         operation()
     synchronise()
     times_ms: list[float] = []
+    limit_s = SLOW * seconds if seconds > 0.0 else math.inf
     before_j = energy_j()
     began = clock()
     while len(times_ms) < MAX_REPEATS:
         elapsed = clock() - began
         enough = len(times_ms) >= repeats and elapsed >= seconds
-        if enough or (len(times_ms) >= FEWEST_REPEATS and elapsed >= SLOW * seconds):
+        if enough or (len(times_ms) >= FEWEST_REPEATS and elapsed >= limit_s):
             break
         start = clock()
         operation()

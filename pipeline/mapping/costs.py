@@ -203,7 +203,7 @@ def build_instance(
     if "mem_gb" in eff_specs:
         usable_mb = np.array([1e3 * float(value) * config.usable_memory_share for value in eff_specs["mem_gb"]])
         capacity_mb, holds = slot_capacities(memory_mb, activations_mb, usable_mb)
-        somewhere = holds.any(axis=1)
+        somewhere = np.asarray(holds.any(axis=1))
         latency[~holds & somewhere[:, None]] = np.inf
         # A segment that no slot can hold counts whole, so that the reason names its memory.
         memory_mb = np.where(somewhere, memory_mb, memory_mb + activations_mb)

@@ -15,6 +15,7 @@ from ..config import RunConfig
 from ..errors import ConfigError
 from ..hw_proxy.chip_library import load_chip_library
 from ..hw_proxy.hw_loss import compute_hw_loss_single_device, single_device_costs
+from ..hw_proxy.proxy_files import load_proxy
 from ..hw_proxy.roofline_proxy import RooflineProxy
 from ..hw_proxy.workload import KeepRatios, keep_everything, workload_costs
 from ..models.compact import gated_part, has_pruner
@@ -82,20 +83,20 @@ def hardware_term(cfg: RunConfig, proxy_folder: Path | None) -> HardwareTerm:
         ConfigError: the chip is not in the library, or the fitted proxy is not given.
         DataError: the folder holds no proxy.
     """
-    proxy = load_proxy(cfg, proxy_folder)
+    proxy = segment_proxy(cfg, proxy_folder)
     chip = load_chip_library().select(cfg.hw.chip)[0].specs()
     with torch.no_grad():
         dense = single_device_costs(workload_segments(cfg.hw, keep_everything()), proxy, chip)
     return HardwareTerm(cfg, proxy, chip, dense.totals())
 
 
-def load_proxy(cfg: RunConfig, folder: Path | None) -> Any:
+def segment_proxy(cfg: RunConfig, folder: Path | None) -> Any:
     """What prices segments: the modelled roofline, or a fitted proxy from its folder."""
     if cfg.hw.proxy == "roofline":
         return RooflineProxy()
     if folder is None:
         raise ConfigError("hw.proxy=fitted needs the proxy's folder: give --proxy DIR, or set hw.proxy=roofline")
-    return RooflineProxy()
+    return load_proxy(folder).eval().requires_grad_(False)
 
 
 def design_of(cfg: RunConfig, network: VideoViT | VideoAudioAST, hardware: HardwareTerm | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.config.hardware import WorkloadConfig
 from pipeline.errors import DataError
@@ -103,6 +104,6 @@ def test_the_network_of_a_design_runs_and_skips_what_is_closed():
     assert dense.shape == (3, 101)
     closed = workload_network(SMALL, uniform(4, attention=0.0, mlp=0.0), cpu)
     assert closed().shape == (3, 101)
-    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         closed()
     assert counter.get_total_flops() == 2 * 3 * (16 * 768 * 32 + 32 * 101)

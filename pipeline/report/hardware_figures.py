@@ -1,0 +1,91 @@
+"""The charts of the hardware sections, as Vega-Lite specifications (see `figures` for what all charts share)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from .theme import SERIES, SHAPES, chart_config
+
+ROW_HEIGHT = 26
+
+
+def relative_cost_chart(data: pd.DataFrame, series: list[str], description: str) -> dict[str, Any]:
+    """Cost of each design relative to the dense network, by chip.
+
+    Args:
+        data: columns chip, design, percent, label.
+        series: designs in order of their colours.
+    """
+    chips = list(dict.fromkeys(data["chip"]))
+    count = len(series)
+    legend = alt.Legend(title=None, orient="top", columns=2, symbolOpacity=1)
+    points = (
+        alt.Chart(data)
+        .mark_point(filled=True, size=90, opacity=1)
+        .encode(
+            x=alt.X("percent:Q", title="predicted latency, % of the dense network's", scale=alt.Scale(zero=False)),
+            y=alt.Y("chip:N", sort=chips, title=None, axis=alt.Axis(ticks=False, domain=False, grid=True)),
+            yOffset=alt.YOffset("design:N", sort=series),
+            color=alt.Color(
+                "design:N", scale=alt.Scale(domain=series, range=list(_cycle(SERIES, count))), legend=legend
+            ),
+            shape=alt.Shape(
+                "design:N", scale=alt.Scale(domain=series, range=list(_cycle(SHAPES, count))), legend=legend
+            ),
+            description="label:N",
+            tooltip=["chip:N", "design:N", alt.Tooltip("percent:Q", format=".1f")],
+        )
+        .properties(width=480, height=max(1, count) * 14 * len(chips))
+    )
+    return _finish(points, description)
+
+
+def parity_chart(data: pd.DataFrame, description: str, *, unit: str = "ms") -> dict[str, Any]:
+    """Predicted against measured on logarithmic axes, with the diagonal.
+
+    Args:
+        data: columns measured, predicted, kind, label.
+    """
+    kinds = sorted(data["kind"].unique())
+    low, high = _decades(data[["measured", "predicted"]].to_numpy())
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    ends = pd.DataFrame({"measured": [low, high], "predicted": [low, high]})
+    legend = alt.Legend(title=None, orient="right", symbolOpacity=1)
+    line = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--ink)", aria=False)
+    axis = alt.Axis(tickCount=5, format="~g")
+    x = alt.X("measured:Q", title=f"measured, {unit}", scale=scale, axis=axis)
+    y = alt.Y("predicted:Q", title=f"predicted, {unit}", scale=scale, axis=axis)
+    points = (
+        alt.Chart(data)
+        .mark_point(filled=True, size=45, opacity=0.85)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "kind:N", scale=alt.Scale(domain=kinds, range=list(_cycle(SERIES, len(kinds)))), legend=legend
+            ),
+            shape=alt.Shape(
+                "kind:N", scale=alt.Scale(domain=kinds, range=list(_cycle(SHAPES, len(kinds)))), legend=legend
+            ),
+            description="label:N",
+            tooltip=["label:N"],
+        )
+    )
+    return _finish(alt.layer(line.encode(x=x, y=y), points).properties(width=380, height=340), description)
+
+
+def _decades(values: np.ndarray) -> tuple[float, float]:
+    """The smallest range of whole decades that holds all values."""
+    return 10.0 ** np.floor(np.log10(values.min())), 10.0 ** np.ceil(np.log10(values.max()))
+
+
+def _cycle(values: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return tuple(values[position % len(values)] for position in range(count))
+
+
+def _finish(chart: alt.TopLevelMixin, description: str) -> dict[str, Any]:
+    return chart.properties(description=description).to_dict() | {"config": chart_config()}
