@@ -8,7 +8,12 @@ sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import load_preset, resolve_run
 from pipeline.errors import InputError
-from pipeline.experiments import available, data_root, resolve_experiment
+from pipeline.experiments import (
+    available,
+    data_root,
+    made_by,
+    resolve_experiment,
+)
 from pipeline.failure import failure_summary
 from pipeline.progress import watch_in_background
 from pipeline.run_lock import hold_run_lock
@@ -37,6 +42,13 @@ RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
 AUDIO_CONFIG = relative(Path(workflow.basedir) / "configs/preprocess_ucf101_audio.yaml")
+PROXY_CONFIGS = {
+    name: relative(Path(workflow.basedir) / f"configs/proxy_{name}.yaml")
+    for name in ("ms_mem", "power")
+}
+MEASURED_MODELS = [
+    path for path in (SETTINGS.model_energy, SETTINGS.model_kernels) if path
+]
 CHIPS = relative(Path(workflow.basedir) / "configs/gpu_data.yaml")
 TEMPLATES = [
     relative(path)
@@ -156,3 +168,34 @@ def pruned_runs():
         == "single_device_ast"
     ]
     return expand(f"{RESULTS}/{{name}}/seed{{seed}}", name=names, seed=PRESET.seeds)
+
+
+def proxy_settings(models=False):
+    """What the preset says about the proxies' fits, and the tables of measured models, as `--set` flags."""
+    values = dict(PRESET.phase0.proxy)
+    if models and SETTINGS.model_energy and SETTINGS.model_kernels:
+        values["data.model_energy"] = SETTINGS.model_energy
+        values["data.model_kernels"] = SETTINGS.model_kernels
+    return shlex.join(
+        word
+        for key, value in values.items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    )
+
+
+def fitted_proxy(wildcards):
+    """The fitted proxy that a run prices its gates with, if it does."""
+    hw = resolved(wildcards).hw
+    folder = f"{RESULTS}/EXP-P0-1-ms-mem/seed0"
+    if not (hw.use_hw_loss and hw.proxy == "fitted"):
+        return []
+    return [f"{folder}/proxy.json", f"{folder}/model.safetensors"]
+
+
+def proxy_metrics():
+    """The metrics of Phase 0, by experiment."""
+    return {
+        name: f"{RESULTS}/{name}/seed0/metrics.parquet"
+        for script in ("run_proxy_ms_mem", "run_proxy_power")
+        for name in made_by(script)
+    }

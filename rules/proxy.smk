@@ -49,6 +49,64 @@ rule profile_host:
         " --threads {threads} > {log:q} 2>&1"
 
 
+# The user's measured table, or the modelled one.
+LAYER_LATENCY = SETTINGS.layer_latency or f"{MODELLED}/layers.parquet"
+DEVICES = SETTINGS.devices or f"{MODELLED}/devices.csv"
+
+
+rule run_proxy_ms_mem:
+    input:
+        cfg=PROXY_CONFIGS["ms_mem"],
+        layers=LAYER_LATENCY,
+        devices=DEVICES,
+        code=sources("pipeline.hw_proxy.proxy_run"),
+    output:
+        proxy="<results>/EXP-P0-1-ms-mem/seed0/proxy.json",
+        model="<results>/EXP-P0-1-ms-mem/seed0/model.safetensors",
+        metrics="<results>/EXP-P0-1-ms-mem/seed0/metrics.parquet",
+        shapes="<results>/EXP-P0-1-ms-mem/seed0/shapes.parquet",
+    log:
+        "<results>/EXP-P0-1-ms-mem/seed0/log.txt",
+    benchmark:
+        "<results>/EXP-P0-1-ms-mem/seed0/benchmark.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        out=lambda wildcards, output: str(Path(output.proxy).parent),
+        settings=proxy_settings(),
+    shell:
+        "python -m scripts.run_proxy_ms_mem --cfg {input.cfg:q} --set data.layer_latency={input.layers:q}"
+        " --set data.devices={input.devices:q} {params.settings} --out {params.out:q} > {log:q} 2>&1"
+
+
+rule run_proxy_power:
+    input:
+        cfg=PROXY_CONFIGS["power"],
+        layers=LAYER_LATENCY,
+        devices=DEVICES,
+        models=MEASURED_MODELS,
+        proxy=rules.run_proxy_ms_mem.output.proxy,
+        code=sources("pipeline.hw_proxy.proxy_run"),
+    output:
+        proxy="<results>/EXP-P0-2-power/seed0/proxy.json",
+        model="<results>/EXP-P0-2-power/seed0/model.safetensors",
+        metrics="<results>/EXP-P0-2-power/seed0/metrics.parquet",
+    log:
+        "<results>/EXP-P0-2-power/seed0/log.txt",
+    benchmark:
+        "<results>/EXP-P0-2-power/seed0/benchmark.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        out=lambda wildcards, output: str(Path(output.proxy).parent),
+        proxy=lambda wildcards, input: str(Path(input.proxy).parent),
+        settings=proxy_settings(models=True),
+    shell:
+        "python -m scripts.run_proxy_power --cfg {input.cfg:q} --set data.layer_latency={input.layers:q}"
+        " --set data.devices={input.devices:q} {params.settings} --proxy {params.proxy:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
+
+
 rule predict_hardware:
     input:
         designs=[f"{run}/design.json" for run in pruned_runs()],

@@ -30,3 +30,18 @@ rule report:
 rule hardware:
     input:
         rules.predict_hardware.output,
+
+
+for name, metrics in proxy_metrics().items():
+
+    rule:
+        name:
+            name
+        input:
+            metrics,
+
+
+rule phase0:
+    input:
+        list(proxy_metrics().values()),
+        rules.profile_host.output,

@@ -240,6 +240,8 @@ class WorkflowConfig(Section):
     preset: str = Field("demo", description="a file of configs/presets")
     layer_latency: str | None = Field(None, description="measured layers for the proxies (default: the modelled table)")
     devices: str | None = Field(None, description="CSV of the devices of layer_latency")
+    model_energy: str | None = Field(None, description="measured latency and mean power of whole models (EXP-P0-2)")
+    model_kernels: str | None = Field(None, description="the kernels of those models")
     raw_video_root: str | None = Field(None, description="folder of Class/*.avi, for presets that read your videos")
     splits_root: str | None = Field(None, description="folder of classInd.txt, trainlist01.txt and testlist01.txt")
     from_frames: bool = Field(False, description="start from the JPEG tree at <data.root>/frames, without raw videos")
