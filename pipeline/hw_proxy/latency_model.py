@@ -15,7 +15,6 @@ zero, which is what the network then knows as an average device.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -29,6 +28,8 @@ from .layer_table import KERNEL_KINDS, UNKNOWN_SOURCE, LayerTable
 from .roofline import LEAST_BYTES_PER_S, LEAST_MS, is_product, smooth_max_log, usable_peak
 
 MOST_EFFICIENT = 1.05
+# Without a bound from below a network explains launch floors by tiny efficiencies, which then move with the bandwidth.
+LEAST_EFFICIENT = (0.003, 0.15)
 START_LOGIT = 1.0
 # Norms, softmax and elementwise maps spend many instructions on each counted operation.
 START_LOGIT_ISSUE = -2.0
@@ -71,7 +72,8 @@ class LatencyModel(nn.Module):
         raw = self.network(torch.cat([features, effects], dim=1))
         start = torch.where(is_product(table), START_LOGIT, START_LOGIT_ISSUE).to(raw)
         shift = torch.stack([start, torch.full_like(start, START_LOGIT)], dim=1)
-        log_efficiency = nn.functional.logsigmoid(raw + shift) + math.log(MOST_EFFICIENT)
+        least = torch.tensor(LEAST_EFFICIENT, dtype=raw.dtype)
+        log_efficiency = torch.log(least + (MOST_EFFICIENT - least) * torch.sigmoid(raw + shift))
         compute = torch.log(1e3 * table.flops / usable_peak(table, devices) + LEAST_MS) - log_efficiency[:, 0]
         moving = torch.log(1e3 * table.bytes_moved / (devices.peak_bw + LEAST_BYTES_PER_S) + LEAST_MS)
         sharpness = 1.0 + nn.functional.softplus(self.sharpness[:, table.kind])

@@ -1,12 +1,12 @@
 """How fast a device can be at best, and how times of limits combine.
 
 A kernel cannot end before its FLOPs are computed at the peak, nor before its bytes have moved at full bandwidth.
-Three facts correct the data sheet's peak:
+Two facts correct the data sheet's peak:
 
 - norms, softmax and elementwise maps issue at most 128 operations per clock and compute unit;
-- fp32 convolutions may use TF32 units where a device has them, with a gain that grows with their lead;
-- dense products are throttled where the power limit is low for the peak: below 16 W per fp32 TFLOP/s (per sixteen
-  fp16 ones) the usable peak falls with the 0.6th power of the ratio, since voltage falls with the clock.
+- dense products are throttled where the power limit is low for the peak. An fp32 TFLOP/s took about 16 W in 2020 and
+  takes half as much every four years; on matrix units it takes half, in fp16 a sixteenth. Below that the usable peak
+  falls with the 0.8th power of the ratio, since voltage falls with the clock.
 
 All functions work on pairs: kernel i runs on device i (`LayerTable.select`, `DeviceTable.select`).
 """
@@ -23,10 +23,12 @@ from .layer_table import KERNEL_KINDS, LayerTable
 PRODUCT_KINDS = ("linear", "matmul_batched", "conv2d", "sdpa")
 OPERATIONS_PER_CLOCK = 128.0
 TF32_SHARE_OF_FP16 = 0.5
-TF32_EXPONENT = 0.25
 THROTTLE_W_PER_TFLOPS = 16.0
-THROTTLE_EXPONENT = 0.6
+THROTTLE_YEAR = 2020.0
+HALVING_YEARS = 4.0
+THROTTLE_EXPONENT = 0.8
 FP16_PER_FP32_ENERGY = 16.0
+MATRIX_UNIT_SAVING = 2.0
 # A chip that is not there (specs near zero in a mixture) is very slow, not infinitely so.
 LEAST_FLOPS = 1e9
 LEAST_BYTES_PER_S = 1e6
@@ -52,17 +54,17 @@ def roofline_ms(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
 def usable_peak(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
     """FLOP/s that a kernel of each kind could reach at best."""
     peak = nominal_peak(table, devices)
-    lead = (TF32_SHARE_OF_FP16 * devices.peak_flops_fp16 / (peak + LEAST_FLOPS)).clamp(min=1.0)
-    convolves = (table.kind == KERNEL_KINDS.index("conv2d")) & (table.precision == 0) & (devices.has_tf32 > 0.5)
-    peak = torch.where(convolves, peak * lead**TF32_EXPONENT, peak)
     issue = devices.num_sm * devices.clock_mhz * (1e6 * OPERATIONS_PER_CLOCK)
     peak = torch.where(is_product(table), peak * _throttle(table, devices, peak), torch.minimum(peak, issue))
     return peak + LEAST_FLOPS
 
 
 def _throttle(table: LayerTable, devices: DeviceTable, peak: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-    scale = torch.where(table.precision == 1, FP16_PER_FP32_ENERGY, 1.0)
-    power = 1e12 * scale * (devices.tdp_w + 1e-3) / (peak + LEAST_FLOPS) / THROTTLE_W_PER_TFLOPS
+    matrix_units = devices.peak_flops_fp32 > 1.5 * devices.peak_flops_fp32_vector
+    fp32 = torch.where(matrix_units, MATRIX_UNIT_SAVING, 1.0)
+    saving = torch.where(table.precision == 1, FP16_PER_FP32_ENERGY, fp32)
+    needed = THROTTLE_W_PER_TFLOPS * 2.0 ** ((THROTTLE_YEAR - devices.year) / HALVING_YEARS)
+    power = 1e12 * saving * (devices.tdp_w + 1e-3) / (peak + LEAST_FLOPS) / needed
     share = power**THROTTLE_EXPONENT
     return share / (1.0 + share**4) ** 0.25
 

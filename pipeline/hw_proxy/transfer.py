@@ -6,8 +6,6 @@ direct regression and boosting, all on the same rows. A random split of shapes c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 import pandas as pd
 import torch
@@ -33,25 +31,22 @@ KEPT = ("device", "layer_type", "precision", "latency_ms")
 
 
 def leave_one_device_out(
-    measured: MeasuredTable,
-    fit: ProxyFit,
-    evaluation: ProxyEvaluation,
-    seed: int,
-    progress: Callable[[list[str]], Iterable[str]] = iter,
+    measured: MeasuredTable, fit: ProxyFit, evaluation: ProxyEvaluation, seed: int
 ) -> pd.DataFrame:
-    """Predictions for every measured device by proxies that never saw it.
+    """`predict_left_out_device` for every measured device, one after the other."""
+    parts = [predict_left_out_device(measured, name, fit, evaluation, seed) for name in measured.measured_devices()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def predict_left_out_device(
+    measured: MeasuredTable, name: str, fit: ProxyFit, evaluation: ProxyEvaluation, seed: int
+) -> pd.DataFrame:
+    """Predictions for one device by a proxy that never saw it.
 
     Returns:
         one row per tested row: `row device layer_type precision latency_ms` and one log-latency column per method:
         `proxy`, `calibrated` (NaN in the rows it was calibrated with), and the baselines.
     """
-    parts = [_left_out(measured, name, fit, evaluation, seed) for name in progress(measured.measured_devices())]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _left_out(
-    measured: MeasuredTable, name: str, fit: ProxyFit, evaluation: ProxyEvaluation, seed: int
-) -> pd.DataFrame:
     here = measured.device == measured.devices.names.index(name)
     rows = _some(here, evaluation.rows_tested, seed)
     sizes = {"epochs": evaluation.epochs, "rows_per_group": evaluation.rows_per_group, "members": evaluation.members}
