@@ -30,8 +30,8 @@ class PruningConfig(Section):
     entropy_tau: AboveZero = Field(1.0, description="temperature of the softmax over channels")
     num_regions: Positive = Field(8, description="Voronoi regions of the patch grid")
     a_time: float = Field(1.0, description="weight of the time score")
-    b_space: float = Field(1.0, description="weight of the space entropy of a token's frame")
-    c_region: float = Field(1.0, description="weight of the entropy of a token's Voronoi region")
+    b_space: float = Field(0.25, description="weight of the space entropy of a token's frame")
+    c_region: float = Field(0.25, description="weight of the entropy of a token's Voronoi region")
     d_modal: float = Field(1.0, description="weight of the learned importance of a token's modality")
     d_local: float = Field(0.0, description="weight of a token's own entropy")
     time_score: Literal["jsd", "entropy"] = Field(
@@ -62,16 +62,16 @@ class PruningConfig(Section):
     temperature_final: AboveZero = Field(0.02, description="temperature of the soft mask at the last step")
     gates: bool = Field(True, description="learn which heads, channels and blocks to close")
     gate_travel: AboveZero = Field(
-        18.0, description="how far gate logits (and that of a learned kept share) can move in all, from +3"
+        12.0, description="how far gate logits (and that of a learned kept share) can move in all, from +3"
     )
     gate_warmup: Share = Field(0.1, description="share of training in which gates are soft; hard afterwards")
     gate_freeze: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.7, description="share of training after which gates stay as they are"
     )
     lambda_token: NotNegative = Field(0.0, description="weight of token sparsity in L_AST (rho_target sets it anyway)")
-    lambda_head: NotNegative = Field(1.0, description="weight of head sparsity in L_AST")
-    lambda_ch: NotNegative = Field(1.0, description="weight of channel sparsity in L_AST")
-    lambda_block: NotNegative = Field(1.0, description="weight of block sparsity in L_AST")
+    lambda_head: NotNegative = Field(10.0, description="weight of head sparsity in L_AST")
+    lambda_ch: NotNegative = Field(10.0, description="weight of channel sparsity in L_AST")
+    lambda_block: NotNegative = Field(10.0, description="weight of block sparsity in L_AST")
     target_head: Share = Field(0.25, description="share of heads to close")
     target_ch: Share = Field(0.25, description="share of MLP channels to close")
     target_block: Share = Field(0.0, description="share of attention and MLP branches to close")

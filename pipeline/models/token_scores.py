@@ -28,9 +28,9 @@ from pipeline.config.pruning import PruningConfig
 
 from .window_entropy import (
     TINY,
-    channel_distribution,
     mean_of_windows,
     membership,
+    softmax_and_entropy,
     space_cell_entropy,
     space_cells,
     time_averages,
@@ -95,9 +95,9 @@ def score_tokens(
         kept: tokens that are still there; None means all.
     """
     with torch.autocast(device_type=x.device.type, enabled=False):
-        features = functional.layer_norm(x.float(), (x.shape[-1],))
-        p, log_p = channel_distribution(features, cfg.entropy_tau)
-        local = -torch.linalg.vecdot(p, log_p) if cfg.time_score == "jsd" or cfg.d_local else None
+        logits = functional.layer_norm(x.float(), (x.shape[-1],)).div_(cfg.entropy_tau)
+        p, local = softmax_and_entropy(logits)
+        del logits
         time, whole = _time_terms(p, local, cfg, kept)
         space, region = _space_terms(p, whole, cfg, places, kept)
         score = cfg.a_time * time.unsqueeze(1) + cfg.c_region * region.unsqueeze(1)
@@ -105,35 +105,36 @@ def score_tokens(
         score = score + cfg.b_space * torch.cat(
             [space[..., m : m + 1].expand(-1, -1, width) for m, width in enumerate(widths)], dim=2
         )
-        if local is not None and cfg.d_local:
+        if cfg.d_local:
             score = score + cfg.d_local * normalise(local, kept, cfg.norm)
     return TokenScores(score, time, space, whole)
 
 
 def _time_terms(
     p: Float[Tensor, "B T N C"],
-    local: Float[Tensor, "B T N"] | None,
+    local: Float[Tensor, "B T N"],
     cfg: PruningConfig,
     kept: Bool[Tensor, "B T N"] | None,
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
     """The fused time term, and the plain entropy over all frames."""
     frames = p.shape[1]
-    # The first row is the whole clip, whatever the levels.
-    parts = [time_windows(frames, level, cfg.time_window_overlap) for level in (1, *cfg.time_window_levels)]
+    # The first row is the whole clip, whether or not level 1 is asked for.
+    levels = sorted({1, *cfg.time_window_levels})
+    parts = [time_windows(frames, level, cfg.time_window_overlap) for level in levels]
     windows = torch.cat(parts).to(p.device)
     values, share = time_window_entropy(p, windows, kept)
     whole = values[:, 0]
     if cfg.time_score == "jsd":
-        assert local is not None
         mean_local = time_averages(local if kept is None else local * kept, windows)
         values = values - (mean_local if share is None else mean_local / share.clamp_min(TINY))
     valid = None if kept is None else kept.any(dim=1)
-    fused, first = torch.zeros_like(whole), 1
-    for part in parts[1:]:
+    fused, first = torch.zeros_like(whole), 0
+    for level, part in zip(levels, parts, strict=True):
         rows = slice(first, first + len(part))
-        level = mean_of_windows(values[:, rows], None if share is None else share[:, rows])
-        fused = fused + normalise(level, valid, cfg.norm)
         first += len(part)
+        if level in cfg.time_window_levels:
+            mean = mean_of_windows(values[:, rows], None if share is None else share[:, rows])
+            fused = fused + normalise(mean, valid, cfg.norm)
     return fused / len(cfg.time_window_levels), whole
 
 

@@ -19,16 +19,28 @@ from torch import Tensor
 TINY = 1e-12
 
 
-def channel_distribution(x: Float[Tensor, "*S C"], tau: float) -> tuple[Float[Tensor, "*S C"], Float[Tensor, "*S C"]]:
-    """softmax(x / tau) over channels, and its logarithm, in float32."""
-    log_p = (x.float() / tau if tau != 1.0 else x.float()).log_softmax(dim=-1)
-    return log_p.exp(), log_p
+def _softmax_over_channels(x: Float[Tensor, "*S C"], tau: float) -> Float[Tensor, "*S C"]:
+    """softmax(x / tau), in float32."""
+    return (x.float() / tau).softmax(dim=-1)
 
 
-def entropy(p: Float[Tensor, "*S C"], eps: float = TINY) -> Float[Tensor, "*S"]:
-    """-sum p log max(p, eps), in nat."""
-    # One buffer and no temporary for p log p: half the time of `torch.special.entr` followed by a sum.
-    return -torch.linalg.vecdot(p, p.clamp_min(eps).log_())
+def softmax_and_entropy(logits: Float[Tensor, "*S C"]) -> tuple[Float[Tensor, "*S C"], Float[Tensor, "*S"]]:
+    """softmax(logits) over channels and its entropy in nat; overwrites `logits`.
+
+    H = log sum exp - sum p x, where the first term is x - log p of the largest channel: no second exponential.
+    """
+    p = logits.softmax(dim=-1)
+    partition = logits.amax(dim=-1) - p.amax(dim=-1).log()
+    return p, partition - logits.mul_(p).sum(dim=-1)
+
+
+def entropy_(p: Float[Tensor, "*S C"], eps: float = TINY) -> Float[Tensor, "*S"]:
+    """-sum p log p in nat, with p at least `eps`; overwrites `p`.
+
+    Two buffers in all: fresh memory for every step would take longer than the logarithms.
+    """
+    log_p = p.clamp_min_(eps).log()
+    return -log_p.mul_(p).sum(dim=-1)
 
 
 @cache
@@ -71,10 +83,10 @@ def time_window_entropy(
 ) -> tuple[Float[Tensor, "B W N"], Float[Tensor, "B W N"] | None]:
     """Entropy of each window's mean distribution, and the share of each window that is left (None: all)."""
     if kept is None:
-        return entropy(time_averages(p, windows), eps), None
+        return entropy_(time_averages(p, windows), eps), None
     share = time_averages(kept.float(), windows)
     mean = time_averages(p * kept.unsqueeze(-1), windows) / share.clamp_min(TINY).unsqueeze(-1)
-    return entropy(mean, eps), share
+    return entropy_(mean, eps), share
 
 
 def space_cell_entropy(
@@ -82,10 +94,10 @@ def space_cell_entropy(
 ) -> tuple[Float[Tensor, "B T W"], Float[Tensor, "B T W"] | None]:
     """Entropy of each cell's mean distribution, and the share of each cell that is left (None: all)."""
     if kept is None:
-        return entropy(cells @ p, eps), None
+        return entropy_(cells @ p, eps), None
     share = kept.float() @ cells.T
     mean = (cells @ (p * kept.unsqueeze(-1))) / share.clamp_min(TINY).unsqueeze(-1)
-    return entropy(mean, eps), share
+    return entropy_(mean, eps), share
 
 
 def mean_of_windows(values: Float[Tensor, "B W S"], share: Float[Tensor, "B W S"] | None) -> Float[Tensor, "B S"]:
@@ -116,13 +128,13 @@ def compute_multi_level_time_entropy(
     """
     frames = x.shape[1]
     _check_levels("time", levels, frames)
-    p, _ = channel_distribution(x, tau)
+    p = _softmax_over_channels(x, tau)
     by_level = {}
     for level in levels:
         windows = time_windows(frames, level, overlap).to(p.device)
         by_level[level] = time_window_entropy(p, windows, None, eps)[0].mean(dim=1)
     whole = by_level.get(1)
-    return {"H_time_global": entropy(p.mean(dim=1), eps) if whole is None else whole, "H_time_level": by_level}
+    return {"H_time_global": entropy_(p.mean(dim=1), eps) if whole is None else whole, "H_time_level": by_level}
 
 
 def compute_multi_level_space_entropy(
@@ -146,13 +158,13 @@ def compute_multi_level_space_entropy(
     if patch_grid[0] * patch_grid[1] != x.shape[2]:
         raise ValueError(f"patch_grid={patch_grid[0]}x{patch_grid[1]} does not hold N={x.shape[2]} patches")
     _check_levels("space", levels, max(patch_grid))
-    p, _ = channel_distribution(x, tau)
+    p = _softmax_over_channels(x, tau)
     by_level = {
         level: space_cell_entropy(p, space_cells(patch_grid, level).to(p.device), None, eps)[0].mean(dim=2)
         for level in levels
     }
     whole = by_level.get(1)
-    return {"H_space_global": entropy(p.mean(dim=2), eps) if whole is None else whole, "H_space_level": by_level}
+    return {"H_space_global": entropy_(p.mean(dim=2), eps) if whole is None else whole, "H_space_level": by_level}
 
 
 def _check_levels(axis: str, levels: list[int], most: int) -> None:
