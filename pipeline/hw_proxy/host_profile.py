@@ -192,8 +192,8 @@ class _Cost:
 
 
 def _summed(row: Mapping[str, Any], name: str) -> float:
-    sizes = [float(row[name]) for name in ("flops", "seq_len", "num_heads", "mlp_ratio")]
-    cost = _Cost(row["layer_type"], *sizes, embed_dim=row["embed_dim"])
+    sizes = {name: float(row[name]) for name in ("flops", "seq_len", "num_heads", "mlp_ratio")}
+    cost = _Cost(kind=row["layer_type"], embed_dim=int(row["embed_dim"]), **sizes)
     kernels = kernels_of_layer(cost, row["B"], NUMBER_BYTES[row["precision"]])
     return float(sum(kernel.get(name, 0.0) for kernel in kernels))
 

@@ -44,11 +44,12 @@ def relative_cost_chart(data: pd.DataFrame, series: list[str], description: str)
     return _finish(points, description)
 
 
-def parity_chart(data: pd.DataFrame, description: str, *, unit: str = "ms") -> dict[str, Any]:
+def parity_chart(data: pd.DataFrame, description: str, *, measured: str = "measured") -> dict[str, Any]:
     """Predicted against measured on logarithmic axes, with the diagonal.
 
     Args:
         data: columns measured, predicted, kind, label.
+        measured: what the other axis shows.
     """
     kinds = sorted(data["kind"].unique())
     low, high = _decades(data[["measured", "predicted"]].to_numpy())
@@ -57,8 +58,8 @@ def parity_chart(data: pd.DataFrame, description: str, *, unit: str = "ms") -> d
     legend = alt.Legend(title=None, orient="right", symbolOpacity=1)
     line = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--ink)", aria=False)
     axis = alt.Axis(tickCount=5, format="~g")
-    x = alt.X("measured:Q", title=f"measured, {unit}", scale=scale, axis=axis)
-    y = alt.Y("predicted:Q", title=f"predicted, {unit}", scale=scale, axis=axis)
+    x = alt.X("measured:Q", title=f"{measured}, ms", scale=scale, axis=axis)
+    y = alt.Y("predicted:Q", title="predicted, ms", scale=scale, axis=axis)
     points = (
         alt.Chart(data)
         .mark_point(filled=True, size=45, opacity=0.85)
@@ -76,6 +77,46 @@ def parity_chart(data: pd.DataFrame, description: str, *, unit: str = "ms") -> d
         )
     )
     return _finish(alt.layer(line.encode(x=x, y=y), points).properties(width=380, height=340), description)
+
+
+def coverage_chart(data: pd.DataFrame, nominal: float, description: str) -> dict[str, Any]:
+    """Share of rows inside intervals, by device, and the share they promise.
+
+    Args:
+        data: columns device, percent, label.
+        nominal: the promised share, percent.
+    """
+    x = alt.X("percent:Q", title="rows inside their interval, %", scale=alt.Scale(domain=[0, 100]))
+    y = alt.Y("device:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False))
+    bars = (
+        alt.Chart(data)
+        .mark_bar(color=SERIES[0], height=14)
+        .encode(x=x, y=y, description="label:N", tooltip=["label:N"])
+    )
+    line = alt.Chart(pd.DataFrame({"percent": [nominal]})).mark_rule(strokeDash=[4, 4], color="var(--ink)", aria=False)
+    chart = alt.layer(bars, line.encode(x="percent:Q")).properties(width=420, height=ROW_HEIGHT * len(data))
+    return _finish(chart, description)
+
+
+def power_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
+    """Measured (filled) and predicted (open) power against achieved FLOP/s.
+
+    Args:
+        data: columns device, busy, measured, predicted, label.
+    """
+    devices = sorted(data["device"].unique())
+    scale = alt.Scale(domain=devices, range=list(_cycle(SERIES, len(devices))))
+    shapes = alt.Scale(domain=devices, range=list(_cycle(SHAPES, len(devices))))
+    base = alt.Chart(data).encode(
+        x=alt.X("busy:Q", title="achieved TFLOP/s", scale=alt.Scale(type="log")),
+        color=alt.Color("device:N", scale=scale, legend=alt.Legend(title=None, orient="right")),
+        shape=alt.Shape("device:N", scale=shapes, legend=alt.Legend(title=None, orient="right")),
+        tooltip=["label:N"],
+    )
+    title = "mean power, W"
+    measured = base.mark_point(filled=True, size=40).encode(y=alt.Y("measured:Q", title=title), description="label:N")
+    predicted = base.mark_point(filled=False, size=40, aria=False).encode(y=alt.Y("predicted:Q", title=title))
+    return _finish(alt.layer(measured, predicted).properties(width=420, height=300), description)
 
 
 def _decades(values: np.ndarray) -> tuple[float, float]:

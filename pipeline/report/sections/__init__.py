@@ -6,7 +6,19 @@ from collections.abc import Callable
 
 from ..blocks import Section
 from ..context import Context
-from . import configuration, confusion, cost, data_card, examples, experiments, hardware, headline, learning, reproduce
+from . import (
+    configuration,
+    confusion,
+    cost,
+    data_card,
+    examples,
+    experiments,
+    hardware,
+    headline,
+    learning,
+    proxies,
+    reproduce,
+)
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
     headline.section,
@@ -14,6 +26,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     learning.section,
     confusion.section,
     examples.section,
+    proxies.section,
     hardware.section,
     data_card.section,
     configuration.section,
