@@ -163,8 +163,9 @@ def pruned_runs():
     """The run folders of networks that give something up, which hardware costs are predicted for."""
     names = [
         name
-        for name in EXPERIMENTS
-        if resolve_experiment(name, SETTINGS.preset, 0).training.mode
+        for name, entry in EXPERIMENTS.items()
+        if entry.phase != "smoke"
+        and resolve_experiment(name, SETTINGS.preset, 0).training.mode
         == "single_device_ast"
     ]
     return expand(f"{RESULTS}/{{name}}/seed{{seed}}", name=names, seed=PRESET.seeds)

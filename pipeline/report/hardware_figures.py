@@ -57,7 +57,8 @@ def parity_chart(data: pd.DataFrame, description: str, *, measured: str = "measu
     ends = pd.DataFrame({"measured": [low, high], "predicted": [low, high]})
     legend = alt.Legend(title=None, orient="right", symbolOpacity=1)
     line = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--ink)", aria=False)
-    axis = alt.Axis(tickCount=5, format="~g")
+    decades = np.arange(round(np.log10(low)), round(np.log10(high)) + 1)
+    axis = alt.Axis(values=[10.0 ** float(decade) for decade in decades], format="~g")
     x = alt.X("measured:Q", title=f"{measured}, ms", scale=scale, axis=axis)
     y = alt.Y("predicted:Q", title="predicted, ms", scale=scale, axis=axis)
     points = (

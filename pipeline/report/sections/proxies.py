@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ...artifacts import read_json, read_parquet
 from ..blocks import Block, Figure, Notice, Prose, Section, Table, number_column, text_column
 from ..context import Context
+from ..experiments_md import snakemake_command
 from ..formats import labels, plural
 from ..hardware_figures import coverage_chart, parity_chart, power_chart
 
@@ -24,7 +25,8 @@ def section(context: Context) -> Section:
     """Parity, errors by device and layer type, coverage of intervals, power against how busy a device is."""
     folder = context.results / LATENCY / "seed0"
     if not (folder / "proxy.json").is_file():
-        text = Markup("Not run: <code>snakemake --cores all {}</code> fits them.").format(LATENCY)
+        commands = [snakemake_command(name, context.preset_name, context.needs_folder) for name in (LATENCY, POWER)]
+        text = Markup("Not run: <code>{}</code> fits latency and memory, <code>{}</code> power.").format(*commands)
         return Section(NAME, TITLE, (Prose(text),))
     notes = read_json(folder / "proxy.json")["notes"]
     shapes = read_parquet(folder / "shapes.parquet")
