@@ -8,9 +8,14 @@ import pytest
 import torch
 
 from pipeline.config.hardware import HwConfig, WorkloadConfig
+from pipeline.config.proxy import ProxyFit
 from pipeline.errors import ConfigError, DataError
 from pipeline.hw_proxy.chip_library import load_chip_library
 from pipeline.hw_proxy.hw_loss import compute_hw_loss_single_device, single_device_costs
+from pipeline.hw_proxy.layer_hw_proxy import LayerHwProxy
+from pipeline.hw_proxy.measured_table import read_measured
+from pipeline.hw_proxy.modelled_table import make_modelled_table
+from pipeline.hw_proxy.proxy_fit import fit_proxy
 from pipeline.hw_proxy.roofline_proxy import RooflineProxy
 from pipeline.hw_proxy.workload import KeepRatios, keep_everything
 from pipeline.mapping.segments import Segment
@@ -118,3 +123,34 @@ def test_unknown_chips_and_segments_without_kernels_are_told():
     bare = Segment(0, [0], 1.0, 1.0, 1, 1, 1, 1.0, 4, 1.0, 1.0)
     with pytest.raises(DataError, match="segment 0 does not tell its kernels"):
         compute_hw_loss_single_device([bare], RooflineProxy(), HW)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> LayerHwProxy:
+    """A proxy fitted for a moment on a small modelled table."""
+    out = tmp_path_factory.mktemp("modelled")
+    make_modelled_table(load_chip_library().select("default"), out, count=60)
+    measured = read_measured(out / "layers.parquet", out / "devices.csv")
+    fit = ProxyFit(members=1, epochs=4)
+    proxy = fit_proxy(measured, torch.ones(len(measured), dtype=torch.bool), fit, 0)
+    return proxy.eval().requires_grad_(False).double()
+
+
+def test_a_fitted_proxy_prices_the_same_gates(fitted: LayerHwProxy):
+    ratios = {name: value.requires_grad_() for name, value in some_ratios().items()}
+    segments = workload_segments(HW, KeepRatios(**ratios))
+    loss, stats = compute_hw_loss_single_device(segments, fitted, HW, chip=A100, reference=REFERENCE)
+    loss.backward()
+    assert stats["latency_ms"] > 0.0
+    with torch.no_grad():
+        for name in NAMES:
+            gradient = ratios[name].grad
+            assert gradient is not None
+            assert torch.isfinite(gradient).all()
+            shift = torch.tensor([0.0, 1e-6, 0.0], dtype=torch.float64)
+            ends = []
+            for sign in (1, -1):
+                moved = workload_segments(HW, KeepRatios(**{**ratios, name: ratios[name] + sign * shift}))
+                ends.append(compute_hw_loss_single_device(moved, fitted, HW, chip=A100, reference=REFERENCE)[0])
+            difference = (ends[0] - ends[1]).item() / 2e-6
+            assert gradient[1].item() == pytest.approx(difference, rel=0.01, abs=1e-6)
