@@ -54,8 +54,8 @@ def prediction_figures(designs: dict[str, list[KeepRatios]]) -> list[Figure]:
         latency, flops = (predicted(designs, setting, quantity) for quantity in ("latency_ms", "flops"))
         for other in (WITHOUT, BUDGET):
             ratio, cost = latency[WITH] / latency[other], flops[WITH] / flops[other]
-            print(f"{setting}: {WITH} over {other}: latency {ratio:.3f}, FLOPs {cost:.3f}")
-            if setting == "latency":
+            print(f"{setting}: {WITH} over {other}: latency {ratio:.3f}, FLOPs {cost:.3f}, per FLOP {ratio / cost:.3f}")
+            if setting == "latency" and other == WITHOUT:
                 figures.append(Figure(f"predicted latency on {CHIP}, batch 1, over {other}", ratio, "x", 0.95, "lower"))
     knobs = knob_table(
         {name: kept[0] for name, kept in designs.items()}, load_chip_library().select(CHIP), RooflineProxy()
