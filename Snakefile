@@ -20,6 +20,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/data.smk"
+include: "rules/proxy.smk"
 include: "rules/phase1.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"

@@ -25,6 +25,8 @@ from .errors import ConfigError, suggestion
 # Between an experiment and a variant of it, in the name of a group's member.
 VARIANT_MARK = "__"
 
+TRAINING_SCRIPTS = ("run_ast2_ucf101", "run_version_c")
+
 
 class Experiment(Section):
     """One catalogue entry; `title` and `purpose` default to those of its config file."""
@@ -121,7 +123,7 @@ def find_experiment(name: str) -> Experiment:
 
 
 def available(preset_name: str, *, with_sound: bool = True) -> dict[str, Experiment]:
-    """The experiments that can be made under a preset.
+    """The experiments that train a network and can be made under a preset.
 
     Those that need a generated world need a demo preset, and without sound the audio-video ones drop out.
     """
@@ -129,7 +131,8 @@ def available(preset_name: str, *, with_sound: bool = True) -> dict[str, Experim
     return {
         name: entry
         for name, entry in load_catalogue().experiments.items()
-        if (generated or entry.needs == "any")
+        if entry.script in TRAINING_SCRIPTS
+        and (generated or entry.needs == "any")
         and (with_sound or not resolve_experiment(name, preset_name, 0).data.use_audio)
     }
 
@@ -169,6 +172,11 @@ def _members(group: str) -> dict[str, Experiment]:
         )
         for variant, change in known.variants.items()
     }
+
+
+def made_by(script: str) -> list[str]:
+    """The experiments that a script makes."""
+    return [name for name, entry in load_catalogue().experiments.items() if entry.script == script]
 
 
 def data_root(preset_name: str, variant: str = "full") -> str:

@@ -12,6 +12,7 @@ from pipeline.experiments import (
     available,
     data_root,
     load_catalogue,
+    made_by,
     members,
     resolve_experiment,
 )
@@ -51,6 +52,14 @@ RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
 AUDIO_CONFIG = relative(Path(workflow.basedir) / "configs/preprocess_ucf101_audio.yaml")
+PROXY_CONFIGS = {
+    name: relative(Path(workflow.basedir) / f"configs/proxy_{name}.yaml")
+    for name in ("ms_mem", "power")
+}
+MEASURED_MODELS = [
+    path for path in (SETTINGS.model_energy, SETTINGS.model_kernels) if path
+]
+CHIPS = relative(Path(workflow.basedir) / "configs/gpu_data.yaml")
 TEMPLATES = [
     relative(path)
     for path in sorted(Path(workflow.basedir).glob("pipeline/report/templates/*"))
@@ -158,3 +167,46 @@ def run_tables(names):
 def of_phase(phase):
     """The experiments of one phase of the catalogue."""
     return [name for name, entry in EXPERIMENTS.items() if entry.phase == phase]
+
+
+def pruned_runs():
+    """The run folders of networks that give something up, which hardware costs are predicted for."""
+    names = [
+        name
+        for name, entry in EXPERIMENTS.items()
+        if entry.phase != "smoke"
+        and resolve_experiment(name, SETTINGS.preset, 0).training.mode
+        == "single_device_ast"
+    ]
+    return expand(f"{RESULTS}/{{name}}/seed{{seed}}", name=names, seed=PRESET.seeds)
+
+
+def proxy_settings(models=False):
+    """What the preset says about the proxies' fits, and the tables of measured models, as `--set` flags."""
+    values = dict(PRESET.phase0.proxy)
+    if models and SETTINGS.model_energy and SETTINGS.model_kernels:
+        values["data.model_energy"] = SETTINGS.model_energy
+        values["data.model_kernels"] = SETTINGS.model_kernels
+    return shlex.join(
+        word
+        for key, value in values.items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    )
+
+
+def fitted_proxy(wildcards):
+    """The fitted proxy that a run prices its gates with, if it does."""
+    hw = resolved(wildcards).hw
+    folder = f"{RESULTS}/EXP-P0-1-ms-mem/seed0"
+    if not (hw.use_hw_loss and hw.proxy == "fitted"):
+        return []
+    return [f"{folder}/proxy.json", f"{folder}/model.safetensors"]
+
+
+def proxy_metrics():
+    """The metrics of Phase 0, by experiment."""
+    return {
+        name: f"{RESULTS}/{name}/seed0/metrics.parquet"
+        for script in ("run_proxy_ms_mem", "run_proxy_power")
+        for name in made_by(script)
+    }

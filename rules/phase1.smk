@@ -21,6 +21,7 @@ rule train_single_device:
         config="<results>/{experiment}/seed{seed}/config.yaml",
         data=training_data,
         init=start_weights,
+        proxy=fitted_proxy,
         code=sources("pipeline.trainer.trainer_single_device"),
     output:
         model="<results>/{experiment}/seed{seed}/model.safetensors",
@@ -28,6 +29,7 @@ rule train_single_device:
         cost="<results>/{experiment}/seed{seed}/cost.parquet",
         history="<results>/{experiment}/seed{seed}/history.parquet",
         predictions="<results>/{experiment}/seed{seed}/predictions.parquet",
+        design="<results>/{experiment}/seed{seed}/design.json",
     log:
         "<results>/{experiment}/seed{seed}/log.txt",
     benchmark:
@@ -44,9 +46,12 @@ rule train_single_device:
         init=lambda wildcards, input: (
             f"--init-from {input.init}" if input.get("init") else ""
         ),
+        proxy=lambda wildcards, input: (
+            f"--proxy {Path(input.proxy[0]).parent}" if input.get("proxy") else ""
+        ),
     shell:
         "python -m scripts.run_ast2_ucf101 --cfg {input.config:q} --out {params.out:q}"
-        " {params.init} > {log:q} 2>&1"
+        " {params.init} {params.proxy} > {log:q} 2>&1"
 
 
 rule join_seeds:

@@ -3,6 +3,8 @@ rule make_report:
     input:
         metrics=joined_metrics(EXPERIMENTS),
         runs=run_tables(EXPERIMENTS),
+        proxies=list(proxy_metrics().values()),
+        hardware=rules.predict_hardware.output,
         code=sources("pipeline.report.page"),
         templates=TEMPLATES,
     output:

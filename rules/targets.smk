@@ -34,3 +34,23 @@ rule demo_data:
 rule report:
     input:
         rules.make_report.output.page,
+
+
+rule hardware:
+    input:
+        rules.predict_hardware.output,
+
+
+for name, metrics in proxy_metrics().items():
+
+    rule:
+        name:
+            name
+        input:
+            metrics,
+
+
+rule phase0:
+    input:
+        list(proxy_metrics().values()),
+        rules.profile_host.output,

@@ -13,6 +13,7 @@ def main() -> None:
     """Parse the arguments, resolve the run, train it."""
     parser = run_parser(__doc__)
     parser.add_argument("--init-from", type=Path, help="start weights (default: those of the run's init_from)")
+    parser.add_argument("--proxy", type=Path, help="folder of the fitted proxy, with hw.proxy=fitted")
     arguments = parser.parse_args()
     run, out = run_from_arguments(arguments)
     if run.training.mode not in ("dense_baseline", "single_device_ast"):
@@ -23,7 +24,7 @@ def main() -> None:
 
     from pipeline.trainer.trainer_single_device import train_single_device
 
-    train_single_device(run, out, init_from)
+    train_single_device(run, out, init_from, proxy=arguments.proxy)
 
 
 if __name__ == "__main__":

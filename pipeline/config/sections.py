@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from .hardware import HwConfig, Phase0Config
 from .pruning import PruningConfig
 from .section import Positive, Section, Share
 
@@ -145,19 +146,11 @@ class TrainingConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning Fabric precision")
 
 
-class HwConfig(Section):
-    """Hardware in the loop (spec §2.2)."""
-
-    mode: Literal["none", "single_device", "multi_chip_fixed", "version_c_full"] = Field(
-        "none", description="which hardware loss is built; must pair with training.mode"
-    )
-    use_hw_loss: bool = Field(False, description="add the hardware loss to the task loss")
-
-
 class LossConfig(Section):
     """Weights of the terms beside the task loss (spec §13.1)."""
 
     lambda_AST: Annotated[float, Field(ge=0.0)] = Field(1.0, description="weight of the pruner's loss L_AST")  # noqa: N815
+    lambda_hw: Annotated[float, Field(ge=0.0)] = Field(1.0, description="weight of the hardware loss L_hw")
 
 
 class RunConfig(Section):
@@ -250,6 +243,10 @@ class WorkflowConfig(Section):
     """`configs/workflow.yaml` and `snakemake --config key=value`: what to make, and from what."""
 
     preset: str = Field("demo", description="a file of configs/presets")
+    layer_latency: str | None = Field(None, description="measured layers for the proxies (default: the modelled table)")
+    devices: str | None = Field(None, description="CSV of the devices of layer_latency")
+    model_energy: str | None = Field(None, description="measured latency and mean power of whole models (EXP-P0-2)")
+    model_kernels: str | None = Field(None, description="the kernels of those models")
     raw_video_root: str | None = Field(None, description="folder of Class/*.avi, for presets that read your videos")
     splits_root: str | None = Field(None, description="folder of classInd.txt, trainlist01.txt and testlist01.txt")
     from_frames: bool = Field(False, description="start from the JPEG tree at <data.root>/frames, without raw videos")
@@ -266,6 +263,7 @@ class PresetConfig(Section):
     mem_mb: Positive = Field(2000, description="memory asked for a training job on a cluster")
     runtime_min: Positive = Field(240, description="minutes asked for a training job on a cluster")
     gpus: int = Field(0, ge=0, description="GPUs asked for a training job on a cluster")
+    phase0: Phase0Config = Field(default_factory=lambda: Phase0Config(), description="sizes of the hardware proxies")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
     variants: dict[str, dict[str, Any]] = Field(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
@@ -156,17 +156,30 @@ def link_hops(num_slots: int, positions_mm: Any, config: MappingConfig) -> Float
     return (np.abs(rows[:, None] - rows) + np.abs(cols[:, None] - cols)).astype(float)
 
 
-def segment_memory_mb(segments: Sequence[Segment], predicted_mb: Tensor) -> tuple[np.ndarray, float]:
-    """Memory that adds up on a slot, [K], and the memory every slot must keep free besides, both in MB.
+def segment_memory_mb(segments: Sequence[Segment], predicted_mb: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Memory in MB that adds up on a slot, and the memory a segment needs besides while it runs, both [K].
 
-    Weights add up, activations do not: with both known a segment occupies its weights, and the largest activation of
-    all segments stays free on every slot (safe, a little strict). Otherwise the proxy's figure is taken as additive.
+    Weights add up, activations do not. Where the segments do not tell both, the proxy's figure is taken as additive.
     """
     weights = np.array([float(segment.weight_bytes) for segment in segments]) / 1e6
     activations = np.array([float(segment.act_bytes) for segment in segments]) / 1e6
     if (weights > 0).any() and (activations > 0).any():
-        return weights, float(activations.max())
-    return predicted_mb.detach().double().cpu().numpy().max(1), 0.0
+        return weights, activations
+    additive = predicted_mb.detach().double().cpu().numpy().max(1)
+    return additive, np.zeros_like(additive)
+
+
+def slot_capacities(
+    weights_mb: Float[np.ndarray, " K"], activations_mb: Float[np.ndarray, " K"], memory_mb: Float[np.ndarray, " S"]
+) -> tuple[Float[np.ndarray, " S"], Bool[np.ndarray, "K S"]]:
+    """What weights may fill on each slot, and which segments each slot can hold at all.
+
+    A slot keeps the largest activation free of any segment that it can hold alone: safe, and strict only where a slot
+    takes none of the wide ones.
+    """
+    holds = (weights_mb + activations_mb)[:, None] <= memory_mb[None]
+    reserved = np.where(holds, activations_mb[:, None], 0.0).max(axis=0)
+    return memory_mb - reserved, holds
 
 
 def build_instance(
@@ -185,11 +198,15 @@ def build_instance(
     S = latency.shape[1]
     if config.open_slots is not None:
         latency[:, ~np.asarray(config.open_slots, dtype=bool)] = np.inf
-    memory_mb, kept_free_mb = segment_memory_mb(segments, costs["mem_mb"])
+    memory_mb, activations_mb = segment_memory_mb(segments, costs["mem_mb"])
     capacity_mb = np.full(S, np.inf)
     if "mem_gb" in eff_specs:
-        mem_gb = np.array([float(value) for value in eff_specs["mem_gb"]])
-        capacity_mb = np.maximum(0.0, 1e3 * mem_gb * config.usable_memory_share - kept_free_mb)
+        usable_mb = np.array([1e3 * float(value) * config.usable_memory_share for value in eff_specs["mem_gb"]])
+        capacity_mb, holds = slot_capacities(memory_mb, activations_mb, usable_mb)
+        somewhere = np.asarray(holds.any(axis=1))
+        latency[~holds & somewhere[:, None]] = np.inf
+        # A segment that no slot can hold counts whole, so that the reason names its memory.
+        memory_mb = np.where(somewhere, memory_mb, memory_mb + activations_mb)
     instance = MappingInstance(
         name="",
         latency_ms=latency,

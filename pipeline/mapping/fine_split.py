@@ -41,6 +41,7 @@ def split_segment(segment: Segment, groups: int, first_id: int | None = None) ->
             can_split_fine=False,
             fine_groups=None,
             parent_id=segment.id,
+            kernels=None,
         )
         for part in range(groups)
     ]

@@ -9,7 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from ..config.chips import ChipType
 from ..errors import ConfigError
+
+__all__ = ["ChipType", "LayerCostRow", "Segment", "build_segments_from_model", "chain", "mark_fine_splittable_segments"]
 
 Number = int | float | Tensor
 
@@ -51,6 +54,8 @@ class Segment:
         act_bytes: activations of its largest layer; on a slot the largest counts, not the sum.
         edges: (segment id, bytes) of every segment that reads its output, or takes part in its collective.
         parent_id: segment this is a parallel part of, after a fine split.
+        kernels: what it launches, for a proxy that prices kernels (a `LayerTable` of one layer); None leaves it to
+            the sums above.
     """
 
     id: int
@@ -72,6 +77,7 @@ class Segment:
     kind: str = "segment"
     edges: list[tuple[int, Number]] = field(default_factory=list)
     parent_id: int | None = None
+    kernels: Any = None
 
     def features(self) -> dict[str, Any]:
         """The segment as the proxy reads it (spec §7.2)."""
@@ -84,6 +90,7 @@ class Segment:
             "mlp_ratio": self.mlp_ratio,
             "seq_len": self.seq_len,
             "precision": self.precision,
+            **({} if self.kernels is None else {"kernels": self.kernels}),
         }
 
 
@@ -99,7 +106,8 @@ def build_segments_from_model(
         model: handed to `layer_costs` if that is a function; not looked at otherwise.
         cfg: `segment_size` (layers per segment, 2), `batch_size` (1), `precision_bytes` (4).
         layer_costs: the costs of the layers in their order, or the function that tells them, e.g.
-            `pipeline.hw_proxy.flops_estimator.flops_bytes_per_layer`.
+            `pipeline.hw_proxy.flops_estimator.flops_bytes_per_layer`. A row that also tells its `bytes_resident` is
+            taken to hold that much; otherwise what it moves.
 
     Raises:
         ConfigError: no costs, or a size below 1.
@@ -140,7 +148,8 @@ def _segment(position: int, layers: Sequence[LayerCostRow], batch: int, precisio
     moved = sum(layer.bytes_activations for layer in layers)
     largest: Number = 0.0
     for layer in layers:
-        largest = layer.bytes_activations if layer.bytes_activations > largest else largest
+        held = getattr(layer, "bytes_resident", layer.bytes_activations)
+        largest = held if held > largest else largest
     first, last = layers[0], layers[-1]
     kinds = {layer.kind for layer in layers}
     return Segment(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..artifacts import read_parquet
 from ..config import RunConfig, load_resolved
+from ..config.loading import is_resolved
 from ..data.splits import CLASS_INDEX, TEST_LIST, TRAIN_LIST, read_class_index, read_list
 from ..errors import DataError
 from ..experiments import Experiment
@@ -167,7 +168,8 @@ def read_configs(results: Path) -> dict[Path, RunConfig]:
     """The resolved configuration of every run folder under `results`, in order of seed."""
     found = [*results.glob("*/seed*/config.yaml"), *results.glob("adhoc/*/seed*/config.yaml")]
     folders = sorted((path.parent for path in found), key=lambda folder: (folder.parent.name, _seed_number(folder)))
-    return {folder: load_resolved(folder / "config.yaml") for folder in folders}
+    # A proxy's folder has a configuration too, but of another schema: it names no experiment.
+    return {folder: load_resolved(folder / "config.yaml") for folder in folders if is_resolved(folder / "config.yaml")}
 
 
 def _seed_number(folder: Path) -> int:

@@ -41,6 +41,10 @@ class Metric(StrEnum):
     COMPACT_MACS_PER_CLIP = "compact_macs_per_clip"
     COMPACT_FORWARD_TIME = "compact_forward_time"
     COMPACT_DIFFERENCE = "compact_difference"
+    HW_LOSS = "hw_loss"
+    PREDICTED_LATENCY = "predicted_latency"
+    PREDICTED_ENERGY = "predicted_energy"
+    FLOPS_OVER_BUDGET = "flops_over_budget"
 
 
 UNITS = {
@@ -73,6 +77,10 @@ UNITS = {
     Metric.COMPACT_MACS_PER_CLIP: "count",
     Metric.COMPACT_FORWARD_TIME: "ms/clip",
     Metric.COMPACT_DIFFERENCE: "1",
+    Metric.HW_LOSS: "1",
+    Metric.PREDICTED_LATENCY: "ms",
+    Metric.PREDICTED_ENERGY: "J",
+    Metric.FLOPS_OVER_BUDGET: "1",
 }
 
 TINY_PROBABILITY = 1e-12

@@ -1,6 +1,7 @@
 """Training on one device (or one per process with DDP): spec §13.1.
 
-    L = sum over separately trained nets of cross-entropy(logits, label) + lambda_AST · L_AST (with a pruner)
+    L = sum over separately trained nets of cross-entropy(logits, label)
+        + lambda_AST · L_AST (with a pruner) + lambda_hw · L_hw (with hardware in the loop)
 
 A run is a function of its resolved configuration, its data and its code: every random choice comes from
 (seed, epoch, index), so a run that was killed and resumed ends with the same numbers as one that was not.
@@ -24,17 +25,19 @@ from jaxtyping import Float, Int
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..artifacts import exclusive, write_bytes, write_parquet
+from ..artifacts import exclusive, write_bytes, write_json, write_parquet
 from ..config import RunConfig, TrainingConfig
 from ..data.ucf101 import UCF101Dataset, make_loader
 from ..errors import ConfigError
 from ..hw_proxy.flops_estimator import total_macs
 from ..models.build import build_model
 from ..models.compact import has_pruner
+from ..models.keep_schedule import phase_at
 from ..models.video_vit import VideoAudioAST, VideoViT
 from ..progress import Progress, progress_writer, with_bar
 from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_checkpoint
 from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits
+from .hardware_term import HardwareTerm, design_of, hardware_term
 from .metrics import Metric, long_table
 from .pruned_run import (
     advance_schedules,
@@ -53,6 +56,7 @@ from .start_weights import load_start
 
 MODULE = "pipeline.trainer.trainer_single_device"
 HISTORY_COLUMNS = ["epoch", "step", "split", "metric", "value"]
+HARDWARE_HISTORY = (Metric.HW_LOSS, Metric.PREDICTED_LATENCY, Metric.PREDICTED_ENERGY, Metric.FLOPS_OVER_BUDGET)
 
 
 @dataclass
@@ -90,15 +94,17 @@ class Run:
     splits: Splits
     out: Path
     fingerprint: str
+    hardware: HardwareTerm | None
 
 
-def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None) -> None:
+def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None, *, proxy: Path | None = None) -> None:
     """Train, validate and test one run; write its folder `out` (DESIGN §3, Targets).
 
     Args:
         cfg: the resolved configuration.
         out: the run folder.
         init_from: weights to start from (safetensors of a model of the same shape).
+        proxy: folder of the fitted proxy, for a run with hardware in the loop and `hw.proxy: fitted`.
 
     Raises:
         ConfigError: early stopping without a validation split, or no epochs without start weights.
@@ -106,7 +112,7 @@ def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None
     """
     if cfg.epochs() == 0 and init_from is None:
         raise ConfigError("training.num_epochs=0 evaluates given weights, but there are none; set init_from")
-    run = _set_up(cfg, out, init_from)
+    run = _set_up(cfg, out, init_from, proxy)
     with exclusive(out / ".lock") if run.fabric.is_global_zero else contextlib.nullcontext():
         run.fabric.barrier()
         _describe(run)
@@ -117,7 +123,7 @@ def train_single_device(cfg: RunConfig, out: Path, init_from: Path | None = None
         run.fabric.barrier()
 
 
-def _set_up(cfg: RunConfig, out: Path, init_from: Path | None) -> Run:
+def _set_up(cfg: RunConfig, out: Path, init_from: Path | None, proxy: Path | None) -> Run:
     torch.set_num_threads(cfg.training.threads)
     fabric = lightning_fabric.Fabric(
         accelerator=cfg.training.device, devices=cfg.training.devices, precision=cfg.training.precision
@@ -132,11 +138,12 @@ def _set_up(cfg: RunConfig, out: Path, init_from: Path | None) -> Run:
         load_start(network, init_from)
     optimizer = torch.optim.AdamW(parameter_groups(network), lr=cfg.training.lr, weight_decay=cfg.training.weight_decay)
     model, optimizer = fabric.setup(network, optimizer)
-    identity = run_fingerprint(cfg, MODULE, _inputs(cfg, init_from))
-    return Run(cfg, fabric, model, network, optimizer, splits, out, identity)
+    identity = run_fingerprint(cfg, MODULE, _inputs(cfg, init_from, proxy))
+    hardware = hardware_term(cfg, proxy) if cfg.hw.use_hw_loss else None
+    return Run(cfg, fabric, model, network, optimizer, splits, out, identity, hardware)
 
 
-def _inputs(cfg: RunConfig, init_from: Path | None) -> list[Path]:
+def _inputs(cfg: RunConfig, init_from: Path | None, proxy: Path | None) -> list[Path]:
     """The files whose content decides the run; the tables carry the recipes of frames and sound."""
     root = Path(cfg.data.root)
     lists = Path(cfg.data.splits_root or root / "splits")
@@ -147,6 +154,8 @@ def _inputs(cfg: RunConfig, init_from: Path | None) -> list[Path]:
         candidates.append(Path(cfg.data.truth))
     if init_from is not None:
         candidates.append(init_from)
+    if proxy is not None:
+        candidates += sorted(proxy.glob("*.safetensors"))
     return [path for path in candidates if path.is_file()]
 
 
@@ -221,7 +230,7 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
     run.model.train()
     loader = make_loader(run.splits.train, state.epoch, fabric.global_rank, fabric.world_size)
     total_steps = len(loader) * run.cfg.epochs()
-    losses: list[tuple[float, float]] = []
+    losses: list[list[float]] = []
     start = time.perf_counter()
     for batch in with_bar(loader, f"epoch {state.epoch + 1}/{run.cfg.epochs()}"):
         factor = learning_rate_factor(state.step, total_steps, training.warmup_steps, training.final_lr_ratio)
@@ -234,26 +243,34 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
     values = {str(Metric.TRAIN_LOSS): means[0], str(Metric.LEARNING_RATE): training.lr * factor}
     if has_pruner(run.network):
         values |= {str(Metric.AST_LOSS): means[1], **sparsity_history(run.network)}
+    if run.hardware is not None:
+        values |= {str(metric): mean for metric, mean in zip(HARDWARE_HISTORY, means[2:], strict=True)}
     state.history += [(state.epoch + 1, state.step, "train", name, value) for name, value in values.items()]
 
 
-def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_steps: int) -> tuple[float, float]:
-    """Optimiser step number `step`, from 0; the task's loss and L_AST (0 without a pruner)."""
+def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_steps: int) -> list[float]:
+    """Optimiser step number `step`, from 0; the task's loss, L_AST (0 without a pruner), and hardware's figures."""
     training, device = run.cfg.training, run.fabric.device
     set_learning_rates(run.optimizer, lr, run.cfg.ast, step, total_steps)
     advance_schedules(run.network, step / total_steps)
     _, info = forward_batch(run.model, batch, device)
     loss = task_loss(info["branch_logits"], batch["label"].to(device), training.label_smoothing)
     ast_loss = info.get("L_AST", loss.new_zeros(()))
+    total = loss + run.cfg.loss.lambda_AST * ast_loss
+    figures: list[float] = []
+    if run.hardware is not None:
+        hw_loss, stats = run.hardware.loss(info["gates"], phase_at(run.cfg.ast, step / total_steps).target_ramp)
+        total = total + run.cfg.loss.lambda_hw * hw_loss
+        figures = [stats[str(metric)] for metric in HARDWARE_HISTORY]
     run.optimizer.zero_grad(set_to_none=True)
-    run.fabric.backward(loss + run.cfg.loss.lambda_AST * ast_loss)
+    run.fabric.backward(total)
     for branch in run.network.branches():
         nn.utils.clip_grad_norm_(branch.parameters(), training.grad_clip)
     run.optimizer.step()
     value = loss.detach().item()
     if not math.isfinite(value):
         raise ConfigError(f"training.lr={training.lr}: the loss became {value}; lower it or training.grad_clip")
-    return value, ast_loss.detach().item()
+    return [value, ast_loss.detach().item(), *figures]
 
 
 def _validate(run: Run, state: TrainingState) -> None:
@@ -308,6 +325,7 @@ def _finish(run: Run, state: TrainingState) -> None:
     if isinstance(network, VideoAudioAST) and late:
         values["test"][Metric.AUDIO_WEIGHT] = float(network.audio_weight)
     write_bytes(out / "model.safetensors", save({k: v.contiguous() for k, v in network.state_dict().items()}))
+    write_json(out / "design.json", design_of(cfg, network, run.hardware))
     write_parquet(out / "history.parquet", pd.DataFrame(state.history, columns=HISTORY_COLUMNS))
     write_parquet(out / "predictions.parquet", pd.concat(predictions, ignore_index=True))
     write_parquet(out / "cost.parquet", long_table(cfg.experiment, cfg.seed, {"all": _cost(run, state, test_seconds)}))

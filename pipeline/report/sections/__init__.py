@@ -6,7 +6,20 @@ from collections.abc import Callable
 
 from ..blocks import Section
 from ..context import Context
-from . import configuration, confusion, cost, data_card, examples, experiments, headline, learning, pruning, reproduce
+from . import (
+    configuration,
+    confusion,
+    cost,
+    data_card,
+    examples,
+    experiments,
+    hardware,
+    headline,
+    learning,
+    proxies,
+    pruning,
+    reproduce,
+)
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
     headline.section,
@@ -15,6 +28,8 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     pruning.section,
     confusion.section,
     examples.section,
+    proxies.section,
+    hardware.section,
     data_card.section,
     configuration.section,
     cost.section,

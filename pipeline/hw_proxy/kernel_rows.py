@@ -1,0 +1,116 @@
+"""One kernel for each of many layers at once: the costs of a launch from its sizes, as rows of a `LayerTable`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .layer_table import KERNEL_KINDS, LAYER_TYPES, UNKNOWN_SOURCE, LayerTable
+
+GELU_FLOPS, NORM_FLOPS, SOFTMAX_FLOPS = 8.0, 8.0, 5.0
+
+
+@dataclass(frozen=True)
+class KernelRows:
+    """Makes one kernel for each of the given layers.
+
+    Attributes:
+        layer_type: what the layers are, e.g. `attention`.
+        number_bytes: bytes per number, 4 or 2.
+        layer: the layers' numbers.
+        count: how often each layer's kernels are launched, its gate.
+    """
+
+    layer_type: str
+    number_bytes: int
+    layer: Int[Tensor, " D"]
+    count: Float[Tensor, " D"]
+
+    def linear(self, rows: Tensor, inputs: Tensor, outputs: Tensor) -> LayerTable:
+        """A product of [rows, inputs] with weights [inputs, outputs]."""
+        weights = inputs * outputs * self.number_bytes
+        activations = rows * (inputs + outputs) * self.number_bytes
+        return self._table(
+            "linear", 2.0 * rows * inputs * outputs, weights + activations, weights, activations, rows, outputs, inputs
+        )
+
+    def batched_product(self, groups: Tensor, rows: Tensor, inner: Tensor, columns: Tensor) -> LayerTable:
+        """`groups` products of [rows, inner] x [inner, columns], both operands activations."""
+        moved = groups * (rows * inner + inner * columns + rows * columns) * self.number_bytes
+        flops = 2.0 * groups * rows * inner * columns
+        return self._table("matmul_batched", flops, moved, 0.0 * moved, moved, rows, columns, inner, groups=groups)
+
+    def fused_attention(self, groups: Tensor, tokens: Tensor, head_dim: Tensor) -> LayerTable:
+        """Attention of `groups` heads over `tokens` that never writes its scores."""
+        moved = 4.0 * groups * tokens * head_dim * self.number_bytes
+        flops = 4.0 * groups * tokens * tokens * head_dim
+        return self._table("sdpa", flops, moved, 0.0 * moved, moved, tokens, tokens, head_dim, groups=groups)
+
+    def norm(self, rows: Tensor, width: Tensor) -> LayerTable:
+        """Layer normalisation of `rows` vectors."""
+        moved = 2.0 * rows * width * self.number_bytes
+        weights = 2.0 * width * self.number_bytes
+        flops = NORM_FLOPS * rows * width
+        return self._table("layernorm", flops, moved, weights, moved, rows, width, 0.0 * rows, operations=NORM_FLOPS)
+
+    def softmax(self, rows: Tensor, width: Tensor) -> LayerTable:
+        """Softmax of `rows` vectors."""
+        moved = 2.0 * rows * width * self.number_bytes
+        flops = SOFTMAX_FLOPS * rows * width
+        none = 0.0 * moved
+        return self._table("softmax", flops, moved, none, moved, rows, width, 0.0 * rows, operations=SOFTMAX_FLOPS)
+
+    def elementwise(self, rows: Tensor, width: Tensor, flops: float, operands: float) -> LayerTable:
+        """A map that reads and writes `operands` values, and computes `flops`, per element."""
+        moved = operands * rows * width * self.number_bytes
+        none, total = 0.0 * moved, flops * rows * width
+        shape = (rows, width, 0.0 * rows)
+        return self._table("elementwise", total, moved, none, moved, *shape, operands=operands, operations=flops)
+
+    def _table(
+        self,
+        kind: str,
+        flops: Tensor,
+        moved: Tensor,
+        weights: Tensor,
+        activations: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        depth: Tensor,
+        groups: Tensor | None = None,
+        operands: float = 2.0,
+        operations: float = 1.0,
+    ) -> LayerTable:
+        number = len(self.layer)
+        ones = torch.ones_like(self.count.detach())
+
+        def whole(value: int) -> Tensor:
+            return torch.full((number,), value)
+
+        return LayerTable(
+            layer=self.layer,
+            num_layers=number,
+            kind=whole(KERNEL_KINDS.index(kind)),
+            layer_type=whole(LAYER_TYPES.index(self.layer_type)),
+            count=self.count,
+            flops=flops,
+            bytes_moved=moved,
+            weight_bytes=weights,
+            activation_bytes=activations,
+            groups=ones if groups is None else groups,
+            rows=rows,
+            columns=columns,
+            depth=depth,
+            window=ones,
+            operands=operands * ones,
+            operations=operations * ones,
+            precision=whole(0 if self.number_bytes == 4 else 1),
+            source=whole(UNKNOWN_SOURCE),
+            embed_dim=0.0 * ones,
+            num_heads=0.0 * ones,
+            mlp_ratio=0.0 * ones,
+            seq_len=0.0 * ones,
+        )

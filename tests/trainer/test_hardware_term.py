@@ -1,0 +1,110 @@
+"""Hardware in the loop: gates become ratios, the budget is that of uniform gates, and training follows the price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.artifacts import read_json
+from pipeline.config import RunConfig
+from pipeline.errors import ConfigError
+from pipeline.hw_proxy.roofline_proxy import RooflineProxy
+from pipeline.models.build import build_model
+from pipeline.trainer.hardware_term import design_of, final_ratios, hardware_term, keep_ratios, total_flops
+from pipeline.trainer.trainer_single_device import train_single_device
+
+HW = {
+    "data.truth": None,
+    "training.mode": "single_device_ast",
+    "hw.mode": "single_device",
+    "hw.use_hw_loss": True,
+    "hw.workload": {"batch": 1, "depth": 4},
+    "ast.prune_layers": [0],
+    "ast.space_window_levels": [1, 2],
+    "ast.time_window_levels": [1, 2],
+}
+
+
+def gates(depth: int = 2, heads: int = 2, hidden: int = 4) -> dict[str, torch.Tensor]:
+    return {
+        "keep_ratio": torch.tensor([0.5]),
+        "head": torch.ones(depth, heads, requires_grad=True),
+        "channel": torch.ones(depth, hidden, requires_grad=True),
+        "block": torch.ones(depth, 2, requires_grad=True),
+    }
+
+
+def test_ratios_are_the_shares_of_open_gates():
+    values = gates()
+    with torch.no_grad():
+        values["head"][1, 0] = 0.0
+        values["channel"][0] = 0.0
+        values["block"][1, 1] = 0.0
+    ratios = keep_ratios(values, [1], 2)
+    assert ratios.tokens.tolist() == [1.0, 0.5]
+    assert ratios.heads.tolist() == [1.0, 0.5]
+    assert ratios.channels.tolist() == [0.0, 1.0]
+    assert ratios.attention.tolist() == [1.0, 1.0]
+    assert ratios.mlp.tolist() == [0.0, 0.0]
+
+
+def test_soft_gates_above_one_count_as_one_and_keep_their_gradient():
+    values = gates()
+    with torch.no_grad():
+        values["head"] += 0.04
+    ratios = keep_ratios(values, [1], 2)
+    assert ratios.heads.tolist() == [1.0, 1.0]
+    ratios.heads.sum().backward()
+    assert values["head"].grad is not None
+    assert (values["head"].grad == 0.5).all()
+
+
+def test_every_gate_has_a_price_and_the_budget_pulls_both_ways(small_run):
+    cfg: RunConfig = small_run(HW | {"hw.lambda_macs": 5.0, "hw.lambda_T": 0.0, "model.depth": 2})
+    term = hardware_term(cfg, None)
+    for ramp, direction in ((1.0, 1.0), (0.0, -1.0)):
+        values = gates()
+        with torch.no_grad():
+            values["head"] *= 0.9
+        loss, stats = term.loss(values, ramp)
+        loss.backward()
+        assert (stats["flops_over_budget"] - 1.0) * direction > 0.0
+        assert all((torch.sign(values[name].grad) == direction).all() for name in ("head", "channel", "block"))
+
+
+def test_uniform_gates_at_the_targets_spend_exactly_the_budget(small_run):
+    cfg: RunConfig = small_run(HW | {"ast.target_block": 0.1})
+    term = hardware_term(cfg, None)
+    tokens = torch.full((cfg.model.depth,), 0.5)
+    budget = term.budget(tokens, 1.0)
+    assert budget.heads.tolist() == pytest.approx([1.0 - cfg.ast.target_head] * cfg.model.depth)
+    assert float(total_flops(cfg, budget)) < float(total_flops(cfg, term.budget(tokens, 0.0)))
+
+
+def test_a_fitted_proxy_must_be_given(small_run):
+    with pytest.raises(ConfigError, match="--proxy DIR"):
+        hardware_term(small_run(HW | {"hw.proxy": "fitted"}), None)
+
+
+def test_a_dense_network_keeps_everything(small_run):
+    cfg: RunConfig = small_run()
+    network = build_model(cfg, 2)
+    assert final_ratios(cfg, network).heads.tolist() == [1.0] * cfg.model.depth
+    assert set(design_of(cfg, network, None)) == {"keep"}
+
+
+def test_training_with_hardware_lowers_the_predicted_latency_and_repeats_exactly(small_run, tmp_path: Path):
+    settings = HW | {"loss.lambda_hw": 3.0, "training.num_epochs": 6, "ast.lambda_head": 0.0, "ast.lambda_ch": 0.0}
+    priced: RunConfig = small_run(settings)
+    for name in ("a", "b"):
+        train_single_device(priced, tmp_path / name)
+    histories = [pd.read_parquet(tmp_path / name / "history.parquet") for name in ("a", "b")]
+    pd.testing.assert_frame_equal(*histories)
+    latency = histories[0].query("metric == 'predicted_latency'")["value"].to_numpy()
+    assert latency[-1] < 0.9 * latency[0]
+    design = read_json(tmp_path / "a" / "design.json")
+    assert design["latency_ms"] < design["dense"]["latency_ms"]
+    assert isinstance(hardware_term(priced, None).proxy, RooflineProxy)
