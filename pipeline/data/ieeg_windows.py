@@ -63,12 +63,14 @@ class IeegWindows(Dataset[IeegWindow]):
             )
         self.index: pd.DataFrame = chosen.reset_index(drop=True)
         channels = read_parquet(self.root / "channels.parquet", CHANNEL_COLUMNS)
-        channels = channels[(channels["patient"] == patient) & (channels["channel"] < MODEL_CHANNELS)]
+        # Electrodes beyond what the models see have no figures, and no place in the stored windows.
+        channels = channels[(channels["patient"] == patient) & channels["mean"].notna()]
         usable = channels["usable"].to_numpy(bool)
         self.n_channels = len(channels)
         self.channel_mask: Bool[np.ndarray, " 128"] = np.pad(usable, (0, MODEL_CHANNELS - len(usable)))
+        self._unusable = ~usable
         self._mean = channels["mean"].to_numpy(np.float32)[:, None]
-        self._gain = np.where(usable, 1.0 / channels["scale"].to_numpy(np.float64), 0.0).astype(np.float32)[:, None]
+        self._gain = (1.0 / channels["scale"].where(usable, 1.0).to_numpy(np.float64)).astype(np.float32)[:, None]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -77,7 +79,7 @@ class IeegWindows(Dataset[IeegWindow]):
         row = self.index.iloc[position]
         stored = read_npy(windows_path(self.root, self.patient, row["recording"]), memory_map=True)
         signal = np.zeros((MODEL_CHANNELS, stored.shape[2]), np.float32)
-        signal[: self.n_channels] = (stored[row["row"]] - self._mean) * self._gain
+        signal[: self.n_channels] = self._standardised(stored[row["row"]])
         return {
             "signal": torch.from_numpy(signal),
             "channel_mask": torch.from_numpy(self.channel_mask),
@@ -96,7 +98,7 @@ class IeegWindows(Dataset[IeegWindow]):
         parts = []
         for recording, rows in self.index.groupby("recording", sort=False)["row"]:
             stored = read_npy(windows_path(self.root, self.patient, str(recording)), memory_map=True)
-            parts.append((stored[rows.to_numpy()] - self._mean) * self._gain)
+            parts.append(self._standardised(stored[rows.to_numpy()]))
         return np.concatenate(parts), self.labels
 
     def arrays(self) -> tuple[Float[np.ndarray, "N 128 T"], Int[np.ndarray, " N"]]:
@@ -105,3 +107,9 @@ class IeegWindows(Dataset[IeegWindow]):
         padded = np.zeros((len(signals), MODEL_CHANNELS, signals.shape[2]), np.float32)
         padded[:, : self.n_channels] = signals
         return padded, labels
+
+    def _standardised(self, windows: Float[np.ndarray, "*N C T"]) -> Float[np.ndarray, "*N C T"]:
+        """Mean 0 and variance 1 on the training recordings' interictal windows; unusable electrodes are zero."""
+        standardised = (windows - self._mean) * self._gain
+        standardised[..., self._unusable, :] = 0.0
+        return standardised
