@@ -57,14 +57,16 @@ def label_windows(
         window_s: their length.
         seizures_s: the seizures that count.
         ictal_overlap: share of the window that seizures must cover for ICTAL.
-        guard_s: a window nearer to a seizure than this is GUARD, and so is one covered by less than the share.
+        guard_s: a window that is not ictal and touches this much time before or after a seizure is GUARD; with 0 a
+            window covered by less than the share is INTERICTAL.
         left_out_s: times of clusters; a window that touches one is CLUSTER, unless it is ictal.
     """
     # An onset that falls on a grid of samples must not lose a window to the last bit of a division.
     covered_s = sum((_overlap(starts_s, window_s, span) for span in seizures_s), np.zeros_like(starts_s)) + 1e-9
     near = np.zeros(len(starts_s), bool)
     for onset, offset in seizures_s:
-        near |= _overlap(starts_s, window_s, (onset - guard_s, offset + guard_s)) > 0
+        near |= _overlap(starts_s, window_s, (onset - guard_s, onset)) > 0
+        near |= _overlap(starts_s, window_s, (offset, offset + guard_s)) > 0
     in_cluster = np.zeros(len(starts_s), bool)
     for span in left_out_s:
         in_cluster |= _overlap(starts_s, window_s, span) > 0

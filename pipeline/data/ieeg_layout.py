@@ -73,6 +73,11 @@ def unrecognised_files(root: Path | str) -> list[Path]:
     ]
 
 
+def windows_path(root: Path | str, patient: str, recording: str) -> Path:
+    """Where the windows of a recording lie in a data folder: float32 [N, C, T]."""
+    return Path(root) / "windows" / patient / f"{recording}.npy"
+
+
 def demo_patient_names(patients: int) -> list[str]:
     """The names of generated patients; short-term files write their number without a zero, as the real ones do."""
     return [

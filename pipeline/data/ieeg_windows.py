@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from ..artifacts import read_npy, read_parquet
 from ..errors import DataError
+from .ieeg_layout import windows_path
 
 INDEX_COLUMNS = ("patient", "recording", "split", "row", "start_s", "label")
 CHANNEL_COLUMNS = ("patient", "channel", "usable", "reason", "mean", "scale")
@@ -33,11 +34,6 @@ class IeegWindow(TypedDict):
     label: int
     recording: str
     start_s: float
-
-
-def windows_path(root: Path | str, patient: str, recording: str) -> Path:
-    """Where the windows of a recording lie."""
-    return Path(root) / "windows" / patient / f"{recording}.npy"
 
 
 class IeegWindows(Dataset[IeegWindow]):

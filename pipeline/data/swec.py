@@ -18,9 +18,8 @@ from ..config.cascade import CascadeDataConfig
 from ..errors import DataError
 from ..progress import with_progress
 from .ieeg_labels import WindowLabel
-from .ieeg_layout import unrecognised_files
+from .ieeg_layout import unrecognised_files, windows_path
 from .ieeg_plan import PatientPlan, PlannedRecording, plan_patient, splits_of
-from .ieeg_windows import windows_path
 from .ieeg_writer import cut_recording
 from .receipts import is_same_file, read_receipt, source_of, write_receipt
 from .recipe import code_and_libraries
