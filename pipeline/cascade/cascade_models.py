@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .channel_selector import ChannelSelector
-from .fpga_operations import PowerOfTwoMean, PowerOfTwoScaling, hard_sigmoid, power_of_two_mean
+from .fpga_operations import PowerOfTwoMean, hard_sigmoid, power_of_two_mean
 from .window_features import BandEnergies, WindowStatistics
 
 SimpleVariant = Literal["A", "A_lite", "B", "C"]
@@ -180,7 +180,7 @@ class CascadeOutput:
 
 
 class SeizureCascade(nn.Module):
-    """Scaling, electrode, simple model, threshold, complex model (cascade plan, architecture).
+    """Electrode, simple model, threshold, complex model (cascade plan, architecture).
 
     Args:
         variant: the simple model.
@@ -200,9 +200,7 @@ class SeizureCascade(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        channels = len(mask)
-        self.scaling = PowerOfTwoScaling(channels)
-        self.selector = ChannelSelector(channels, mask, content)
+        self.selector = ChannelSelector(len(mask), mask, content)
         self.simple = SimpleSingleChannelModel(variant, sample_rate_hz=sample_rate_hz, dropout=dropout)
         self.complex = ComplexModel()
         self.margin: Tensor
@@ -212,11 +210,11 @@ class SeizureCascade(nn.Module):
         self, signal: Float[Tensor, "B C T"], *, generator: torch.Generator | None = None
     ) -> Float[Tensor, "B 2"]:
         """Logits of the simple path."""
-        return self.simple(self.selector(self.scaling(signal), generator=generator))
+        return self.simple(self.selector(signal, generator=generator))
 
     def complex_logits(self, signal: Float[Tensor, "B C T"]) -> Float[Tensor, "B 2"]:
         """Logits of the complex model, whether a window needs it or not; masked electrodes are silenced."""
-        return self.complex(self.scaling(signal) * self.selector.mask[:, None])
+        return self.complex(signal * self.selector.mask[:, None])
 
     @torch.no_grad()
     def forward(self, signal: Float[Tensor, "B C T"]) -> CascadeOutput:

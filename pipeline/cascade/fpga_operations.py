@@ -46,25 +46,3 @@ class PowerOfTwoMean(nn.Module):
     def forward(self, values: Float[Tensor, "B C T"]) -> Float[Tensor, "B C"]:
         """Pool over time."""
         return power_of_two_mean(values)
-
-
-class PowerOfTwoScaling(nn.Module):
-    """Scale each channel by a power of two, so that its training standard deviation lies within [0.7, 1.4].
-
-    Hardware shifts instead of dividing, and the shift may be folded into the first layer's weights.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.exponent: Tensor
-        self.register_buffer("exponent", torch.zeros(channels, dtype=torch.int32))
-
-    def fit(self, standard_deviation: Float[Tensor, " C"]) -> None:
-        """Choose the exponents from the standard deviations of the training windows; flat channels keep 2**0."""
-        known = standard_deviation > 0
-        exponent = -torch.log2(torch.where(known, standard_deviation, 1.0)).round()
-        self.exponent.copy_(exponent.to(torch.int32))
-
-    def forward(self, signal: Float[Tensor, "B C T"]) -> Float[Tensor, "B C T"]:
-        """Scaled signal; exact in floating point."""
-        return torch.ldexp(signal, self.exponent[: signal.shape[1], None])

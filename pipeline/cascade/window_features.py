@@ -92,7 +92,7 @@ class WindowStatistics(nn.Module):
     """Variance, peak and rate of zero crossings about the window's mean: [B, T] -> [B, 3]."""
 
     def forward(self, signal: Float[Tensor, "B T"]) -> Float[Tensor, "B 3"]:
-        """Features in the (scaled) signal's units; only variance and peak carry a gradient."""
+        """Features in the signal's units; only variance and peak carry a gradient."""
         samples = signal.shape[-1]
         centred = signal - signal.mean(-1, keepdim=True)
         positive = (centred >= 0).to(signal.dtype)
