@@ -229,6 +229,7 @@ class PresetConfig(Section):
     gpus: int = Field(0, ge=0, description="GPUs asked for a training job on a cluster")
     demo: DemoConfig = Field(default_factory=lambda: DemoConfig(), description="generated data, if data_source is demo")
     run: dict[str, Any] = Field(default_factory=dict, description="defaults of the run configuration")
+    cascade: dict[str, Any] = Field(default_factory=dict, description="defaults of the cascade's configuration")
 
 
 class PreprocessAudioData(AudioConfig):
