@@ -70,7 +70,7 @@ class ChannelSelector(nn.Module):
         scores = self._scores(signal).expand(len(signal), -1)
         if generator is not None:
             uniform = torch.rand(scores.shape, generator=generator).clamp_(1e-6, 1 - 1e-6)
-            scores = scores - torch.log(-torch.log(uniform))
+            scores = scores - torch.log(-torch.log(uniform)).to(scores.device)
         weights = torch.softmax(scores / self.temperature, dim=-1)
         if self.hard:
             chosen = torch.zeros_like(weights).scatter_(-1, weights.argmax(-1, keepdim=True), 1.0)

@@ -15,7 +15,7 @@ def epoch_batches(
     """Shuffled batches of all ictal windows and a fresh draw of interictal ones.
 
     Seizures fill one window in a hundred of a long recording; without the draw most steps would see none of them.
-    The last batch is as long as the others, or left out if it would hold a single window (batch statistics of one).
+    The last batch may be short; of a single window, which has no batch statistics, it is left out.
 
     Args:
         labels: 0 interictal, 1 ictal.
