@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from .cascade_model import CascadeEvaluationConfig, CascadeModelConfig, CascadeTrainingConfig
 from .sections import Positive, Section, Share
 
 Seconds = Annotated[float, Field(ge=0.0)]
@@ -130,6 +131,9 @@ class CascadeConfig(Section):
     data: CascadeDataConfig = Field(default_factory=lambda: CascadeDataConfig())
     analysis: CascadeAnalysisConfig = Field(default_factory=lambda: CascadeAnalysisConfig())
     decision: CascadeDecisionConfig = Field(default_factory=lambda: CascadeDecisionConfig())
+    model: CascadeModelConfig = Field(default_factory=lambda: CascadeModelConfig())
+    training: CascadeTrainingConfig = Field(default_factory=lambda: CascadeTrainingConfig())
+    evaluation: CascadeEvaluationConfig = Field(default_factory=lambda: CascadeEvaluationConfig())
 
     @model_validator(mode="after")
     def _check_agreement(self) -> CascadeConfig:

@@ -65,6 +65,7 @@ class IeegWindows(Dataset[IeegWindow]):
         self.n_channels = len(channels)
         self.channel_mask: Bool[np.ndarray, " 128"] = np.pad(usable, (0, MODEL_CHANNELS - len(usable)))
         self._unusable = ~usable
+        self._maps: dict[str, np.ndarray] = {}
         self._mean = channels["mean"].to_numpy(np.float32)[:, None]
         self._gain = (1.0 / channels["scale"].where(usable, 1.0).to_numpy(np.float64)).astype(np.float32)[:, None]
 
@@ -73,7 +74,7 @@ class IeegWindows(Dataset[IeegWindow]):
 
     def __getitem__(self, position: int) -> IeegWindow:
         row = self.index.iloc[position]
-        stored = read_npy(windows_path(self.root, self.patient, row["recording"]), memory_map=True)
+        stored = self._stored(str(row["recording"]))
         signal = np.zeros((MODEL_CHANNELS, stored.shape[2]), np.float32)
         signal[: self.n_channels] = self._standardised(stored[row["row"]])
         return {
@@ -91,11 +92,29 @@ class IeegWindows(Dataset[IeegWindow]):
 
     def live_arrays(self) -> tuple[Float[np.ndarray, "N C T"], Int[np.ndarray, " N"]]:
         """All windows at the patient's own channel count (unusable ones are zero), and the labels."""
-        parts = []
-        for recording, rows in self.index.groupby("recording", sort=False)["row"]:
-            stored = read_npy(windows_path(self.root, self.patient, str(recording)), memory_map=True)
-            parts.append(self._standardised(stored[rows.to_numpy()]))
-        return np.concatenate(parts), self.labels
+        return self.read(np.arange(len(self))), self.labels
+
+    def read(self, positions: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B C T"]:
+        """Some windows, by their row in `index`, at the patient's own channel count."""
+        chosen = self.index.iloc[positions]
+        recordings, rows = chosen["recording"].to_numpy(), chosen["row"].to_numpy()
+        signals: Float[np.ndarray, "B C T"] | None = None
+        for recording in dict.fromkeys(recordings):
+            inside = np.flatnonzero(recordings == recording)
+            stored = self._stored(str(recording))
+            if signals is None:
+                signals = np.empty((len(positions), *stored.shape[1:]), np.float32)
+            signals[inside] = self._standardised(stored[rows[inside]])
+        if signals is None:
+            raise ValueError("no positions to read")
+        return signals
+
+    def _stored(self, recording: str) -> Float[np.ndarray, "N C T"]:
+        """The recording's windows, mapped once: a shuffled batch touches many recordings."""
+        if recording not in self._maps:
+            path = windows_path(self.root, self.patient, recording)
+            self._maps[recording] = read_npy(path, memory_map=True)
+        return self._maps[recording]
 
     def arrays(self) -> tuple[Float[np.ndarray, "N 128 T"], Int[np.ndarray, " N"]]:
         """All windows padded to 128 channels, and the labels. Rows are in the order of `index`."""

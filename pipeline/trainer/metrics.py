@@ -28,6 +28,27 @@ class Metric(StrEnum):
     EVAL_THROUGHPUT = "eval_throughput"
     TRAIN_TIME = "train_time"
     PEAK_MEMORY = "peak_memory"
+    AUC = "auc"
+    AVERAGE_PRECISION = "average_precision"
+    BALANCED_ACCURACY = "balanced_accuracy"
+    WINDOWS = "windows"
+    ICTAL_WINDOWS = "ictal_windows"
+    CALL_RATE = "call_rate"
+    RISK = "risk"
+    ICTAL_RISK = "ictal_risk"
+    MARGIN = "margin"
+    MACS_PER_WINDOW = "macs_per_window"
+    MACS_PER_WINDOW_LIVE = "macs_per_window_live"
+    ENERGY_PROXY = "energy_proxy"
+    EVENT_SENSITIVITY = "event_sensitivity"
+    EVENT_PRECISION = "event_precision"
+    EVENT_F1 = "event_f1"
+    FALSE_ALARMS_PER_HOUR = "false_alarms_per_hour"
+    DETECTION_LATENCY = "detection_latency"
+    SEIZURES = "seizures"
+    ELECTRODE = "electrode"
+    LIVE_ELECTRODES = "live_electrodes"
+    ELECTRODE_AUC_GAP = "electrode_auc_gap"
 
 
 UNITS = {
@@ -47,6 +68,27 @@ UNITS = {
     Metric.EVAL_THROUGHPUT: "clips/s",
     Metric.TRAIN_TIME: "s",
     Metric.PEAK_MEMORY: "MB",
+    Metric.AUC: "share",
+    Metric.AVERAGE_PRECISION: "share",
+    Metric.BALANCED_ACCURACY: "share",
+    Metric.WINDOWS: "count",
+    Metric.ICTAL_WINDOWS: "count",
+    Metric.CALL_RATE: "share",
+    Metric.RISK: "share",
+    Metric.ICTAL_RISK: "share",
+    Metric.MARGIN: "logit",
+    Metric.MACS_PER_WINDOW: "count",
+    Metric.MACS_PER_WINDOW_LIVE: "count",
+    Metric.ENERGY_PROXY: "J",
+    Metric.EVENT_SENSITIVITY: "share",
+    Metric.EVENT_PRECISION: "share",
+    Metric.EVENT_F1: "share",
+    Metric.FALSE_ALARMS_PER_HOUR: "1/h",
+    Metric.DETECTION_LATENCY: "s",
+    Metric.SEIZURES: "count",
+    Metric.ELECTRODE: "1",
+    Metric.LIVE_ELECTRODES: "count",
+    Metric.ELECTRODE_AUC_GAP: "share",
 }
 
 TINY_PROBABILITY = 1e-12
