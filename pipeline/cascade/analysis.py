@@ -162,7 +162,7 @@ def _metrics(tables: Tables) -> list[Row]:
         ("analysis", "val", Metric.ELECTRODE, float(best["channel"])),
         ("analysis", "val", Metric.KEY_ELECTRODES, float(tables["separability"]["key_channel"].sum())),
         ("analysis", "val", Metric.EASY_SHARE, float(tables["difficulty_summary"]["easy_share"].iloc[0])),
-        ("analysis", "train", Metric.EFFECTIVE_RANK, float(redundancy.loc["interictal", "effective_rank"])),
+        ("analysis", "train", Metric.EFFECTIVE_RANK, float(redundancy["effective_rank"]["interictal"])),
     ]
 
 

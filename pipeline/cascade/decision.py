@@ -58,7 +58,7 @@ def choose(candidates: pd.DataFrame, rule: CascadeDecisionConfig) -> Choice:
     table["eligible"] = near_auc & near_coverage
     if not table["eligible"].any():
         table["eligible"] = table["auc"] == table["auc"].max()
-    chosen = table.loc[table["eligible"].idxmax()]
+    chosen = table.iloc[int(table["eligible"].to_numpy().argmax())]
     table["reason"] = [
         _reason(row, chosen, bool(near), bool(covered))
         for row, near, covered in zip(table.to_dict("records"), near_auc, near_coverage, strict=True)
@@ -121,8 +121,9 @@ def summary(answers: pd.DataFrame, cfg: CascadeConfig) -> pd.DataFrame:
 def curves(answers: pd.DataFrame) -> pd.DataFrame:
     """Risk against coverage of each candidate and seed, all patients together."""
     parts = [
-        risk_coverage(own["margin"].abs().to_numpy(), _right(own)).assign(**dict(zip(KEYS, key, strict=True)))
-        for key, own in answers.groupby(KEYS, sort=False)
+        risk_coverage(own["margin"].abs().to_numpy(), _right(own)).assign(candidate=str(candidate), seed=seed)
+        for candidate, of_candidate in answers.groupby("candidate", sort=False)
+        for seed, own in of_candidate.groupby("seed", sort=False)
     ]
     return pd.concat(parts, ignore_index=True)
 
