@@ -40,11 +40,13 @@ class ElectrodeSums:
 
 @dataclass(frozen=True)
 class CutRecording:
-    """The windows of a recording: where they start, their labels, their rows in the file (-1: not stored)."""
+    """The windows of a recording: where they start, their labels, and which stored ones have NaN where.
+
+    The file holds the windows whose label is not negative, in order.
+    """
 
     starts_s: Float[np.ndarray, " N"]
     labels: Int[np.ndarray, " N"]
-    rows: Int[np.ndarray, " N"]
     nan_channels: Bool[np.ndarray, "R C"]
     sums: ElectrodeSums
 
@@ -99,7 +101,7 @@ def cut_recording(planned: PlannedRecording, config: CascadeDataConfig, target: 
             windows = _windows(read_floats, starts[block], window, channels)
             nan_channels[rows[block]] = _observe(sums, windows, labels[block] == WindowLabel.INTERICTAL)
             file.write(windows.data)
-    return CutRecording(starts / rate_hz, labels, rows, nan_channels, sums)
+    return CutRecording(starts / rate_hz, labels, nan_channels, sums)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

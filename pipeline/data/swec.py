@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts import exclusive, join_parquet, read_npy, read_parquet, write_npy, write_parquet
+from ..artifacts import exclusive, join_parquet, read_parquet, write_parquet
 from ..config.cascade import CascadeDataConfig
 from ..errors import DataError
 from ..progress import with_progress
@@ -48,9 +48,10 @@ def build_patient(raw_root: Path, patient: str, config: CascadeDataConfig) -> No
     root, folder = Path(config.root), part_folder(Path(config.root), patient)
     plan = plan_patient(raw_root, patient, config)
     settings = _settings(config)
+    sources: dict[Path, dict[str, Any]] = {}
     with exclusive(folder / "lock"):
         cut = [
-            _cut_once(planned, config, settings, folder)
+            _cut_once(planned, config, settings, folder, sources)
             for planned in with_progress(
                 plan.recordings, f"{root.name} {patient}", "recording", folder / "progress.json"
             )
@@ -96,13 +97,19 @@ def _settings(config: CascadeDataConfig) -> dict[str, Any]:
 
 
 def _cut_once(
-    planned: PlannedRecording, config: CascadeDataConfig, settings: dict[str, Any], folder: Path
+    planned: PlannedRecording,
+    config: CascadeDataConfig,
+    settings: dict[str, Any],
+    folder: Path,
+    sources: dict[Path, dict[str, Any]],
 ) -> dict[str, Any]:
-    """The row of one recording, from its receipt if nothing changed; else its windows are cut."""
+    """The row of one recording, from its receipt if nothing changed; else its windows are cut.
+
+    `sources` remembers files by path: a table holds hundreds of records.
+    """
     recording = planned.recording
     receipt_path = folder / "rows" / f"{recording.name}.json"
     target = windows_path(config.root, recording.patient, recording.name)
-    labels_path, nan_path = (folder / "rows" / f"{recording.name}.{kind}.npy" for kind in ("labels", "nan"))
     made_from = {
         **settings,
         "split": planned.split,
@@ -112,20 +119,21 @@ def _cut_once(
     receipt = read_receipt(receipt_path)
     current = receipt is not None and receipt["settings"] == made_from and target.is_file()
     if receipt is not None and current and is_same_file(receipt["source"], recording.path):
-        return {**receipt["row"], "labels": read_npy(labels_path), "nan": read_npy(nan_path)}
+        return receipt["row"]
     cut = cut_recording(planned, config, target)
-    table = np.stack([cut.starts_s, cut.labels, cut.rows], axis=1)
-    write_npy(labels_path, table)
-    write_npy(nan_path, cut.nan_channels)
-    source = source_of(recording.path)
+    source = sources.get(recording.path) or source_of(recording.path)
+    sources[recording.path] = source
     row = {
         "sha256": source["sha256"],
+        "starts_s": cut.starts_s.tolist(),
+        "labels": cut.labels.tolist(),
+        "nan": np.argwhere(cut.nan_channels).tolist(),
         "samples": cut.sums.samples,
         "windows": cut.sums.windows,
         **{name: getattr(cut.sums, name).tolist() for name in ("total", "squares", "nan_windows", "flat_windows")},
     }
     write_receipt(receipt_path, source, made_from, row)
-    return {**row, "labels": table, "nan": cut.nan_channels}
+    return row
 
 
 def _channel_table(plan: PatientPlan, cut: Sequence[dict[str, Any]], config: CascadeDataConfig) -> pd.DataFrame:
@@ -192,12 +200,11 @@ def _index_table(plan: PatientPlan, cut: Sequence[dict[str, Any]], channels: pd.
 
 def _without_nan(row: dict[str, Any], usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts, labels and file rows; windows in which a usable electrode has NaN are labelled so."""
-    starts_s, labels, rows = row["labels"].T
-    labels, rows = labels.astype(np.int64), rows.astype(np.int64)
-    stored = rows >= 0
-    broken = np.zeros(len(rows), bool)
-    broken[stored] = row["nan"][rows[stored]][:, usable[: row["nan"].shape[1]]].any(axis=1)
-    return starts_s, np.where(broken, WindowLabel.NAN, labels), rows
+    labels = np.array(row["labels"], np.int64)
+    rows = np.where(labels >= 0, np.cumsum(labels >= 0) - 1, -1)
+    broken = [file_row for file_row, channel in row["nan"] if usable[channel]]
+    labels = np.where(np.isin(rows, broken), WindowLabel.NAN, labels)
+    return np.array(row["starts_s"], np.float64), labels, rows
 
 
 def _recording_table(plan: PatientPlan, cut: Sequence[dict[str, Any]], index: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +213,7 @@ def _recording_table(plan: PatientPlan, cut: Sequence[dict[str, Any]], index: pd
     rows = []
     for planned, row in zip(plan.recordings, cut, strict=True):
         recording = planned.recording
-        raw = row["labels"][:, 1]
+        raw = np.array(row["labels"])
         left_out = {
             "n_guard": int((raw == WindowLabel.GUARD).sum()),
             "n_cluster": int((raw == WindowLabel.CLUSTER).sum()),
