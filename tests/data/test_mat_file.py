@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from pipeline.data.mat_file import open_mat_array, read_mat_values
+from pipeline.data.mat_file import ColumnsInFile, open_mat_array, read_mat_values
 from pipeline.errors import DataError
 
 ARRAY = np.arange(-300, 300, dtype=np.int16).reshape(4, 150)
@@ -30,10 +30,12 @@ def test_version_5(tmp_path, dtype, compressed, name):
     assert np.array_equal(part, ARRAY[1:3, 20:50])
 
 
-def test_an_uncompressed_array_is_mapped_and_not_loaded(tmp_path):
+def test_an_uncompressed_array_is_read_in_slices(tmp_path):
     savemat(tmp_path / "x.mat", {"EEG": ARRAY})
     with open_mat_array(tmp_path / "x.mat", "EEG") as array:
-        assert isinstance(array, np.memmap)
+        assert isinstance(array, ColumnsInFile)
+        assert np.array_equal(array[0:4, 10:999], ARRAY[:, 10:])
+        assert np.array_equal(array[2:3, :], ARRAY[2:3])
 
 
 def test_version_7_3_has_its_axes_exchanged_back(tmp_path):
