@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Float
 
 from ..errors import DataError
 from .ieeg_recording import ReadSamples
 
 RATE_TOLERANCE = 1e-4
-ReadFloats = Callable[[int, int], Float[np.ndarray, "C N"]]
 
 
 def ratio(rate_hz: float, target_hz: float, name: str) -> Fraction:
@@ -35,8 +32,8 @@ def resampled_length(samples: int, change: Fraction) -> int:
     return math.ceil(samples * change.numerator / change.denominator)
 
 
-def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadFloats:
-    """A reader of float32 samples [start, stop) at the new rate.
+def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadSamples:
+    """A reader of samples [start, stop) at the new rate: float32, or as they are if the rate stays.
 
     Polyphase low-pass at the lower Nyquist frequency (Kaiser window, beta 5); beyond the recording's ends there is
     silence, as in `scipy.signal.resample_poly`.
@@ -47,7 +44,7 @@ def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadFloats:
         change: new rate over own rate, at most 1.
     """
     if change == 1:
-        return lambda start, stop: np.asarray(read(start, stop), np.float32)
+        return read
     from scipy.signal import firwin, resample_poly
 
     up, down = change.numerator, change.denominator

@@ -35,14 +35,17 @@ class ColumnsInFile:
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
         rows, columns = (range(*part.indices(size)) for part, size in zip(key, self.shape, strict=True))
-        whole = len(rows) == self.shape[0]
-        if whole:
-            return self._numbers(columns.start * self.shape[0], len(rows) * len(columns)).reshape(len(columns), -1).T
-        return np.stack([self._numbers(column * self.shape[0] + rows.start, len(rows)) for column in columns], axis=1)
+        numbers = np.empty((len(columns), len(rows)), self.dtype)
+        if len(rows) == self.shape[0]:
+            self._fill(numbers, columns.start * self.shape[0])
+        else:
+            for place, column in enumerate(columns):
+                self._fill(numbers[place], column * self.shape[0] + rows.start)
+        return numbers.T
 
-    def _numbers(self, first: int, count: int) -> np.ndarray:
+    def _fill(self, numbers: np.ndarray, first: int) -> None:
         self._file.seek(self._offset + first * self.dtype.itemsize)
-        return np.fromfile(self._file, self.dtype, count)
+        self._file.readinto(numbers.data.cast("B"))  # type: ignore[attr-defined]
 
 
 class Transposed:

@@ -7,6 +7,7 @@ Output under the data folder: `windows/<patient>/<recording>.npy` and, per patie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,11 @@ def _cut_once(
     current = receipt is not None and receipt["settings"] == made_from and target.is_file()
     if receipt is not None and current and is_same_file(receipt["source"], recording.path):
         return receipt["row"]
-    cut = cut_recording(planned, config, target)
-    source = sources.get(recording.path) or source_of(recording.path)
-    sources[recording.path] = source
+    with ThreadPoolExecutor(1) as beside:
+        # Hashing leaves the interpreter free, so it costs no time beside the cutting.
+        hashing = beside.submit(lambda: sources.get(recording.path) or source_of(recording.path))
+        cut = cut_recording(planned, config, target)
+        sources[recording.path] = source = hashing.result()
     row = {
         "sha256": source["sha256"],
         "starts_s": cut.starts_s.tolist(),

@@ -43,7 +43,7 @@ def test_every_format_gives_the_same_windows_and_labels(tmp_path, write):
     for name, signal in zip(names, SIGNALS, strict=True):
         rows = tables["index"].query("recording == @name")
         windows = read_npy(windows_path(tmp_path / "out", patient, name))
-        assert windows.dtype == np.float32
+        assert windows.dtype == np.int16
         for row, start_s in zip(rows["row"], rows["start_s"], strict=True):
             start = round(start_s * samples.RATE_HZ)
             assert np.array_equal(windows[row], signal[:, start : start + 512])
