@@ -53,20 +53,21 @@ def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:
         mark_finished(out / "checkpoint")
 
 
-def train_cascade(cfg: CascadeConfig, patient: str, decision: Path, out: Path) -> None:
+def train_cascade(cfg: CascadeConfig, patient: str, out: Path, decision: Path | None = None) -> None:
     """Train the cascade of one patient in three stages and calibrate its threshold (EXP-C3-stages).
 
     Args:
         cfg: the resolved configuration.
         patient: a patient of the data folder.
-        decision: `decision.json`, which names each patient's simple model.
         out: the run folder.
+        decision: `decision.json`, which names each patient's simple model; needed if `model.simple` is `decided`.
 
     Raises:
-        ConfigError: training diverged.
+        ConfigError: training diverged, or the decision is needed and not given.
         DataError: the data folder or the decision is incomplete, or a split lacks a class.
     """
     variant = simple_variant(cfg, patient, decision)
+    inputs = [decision] if decision is not None and cfg.model.simple == "decided" else []
     splits, device = _set_up(cfg, patient)
     torch.manual_seed(cfg.seed)
     windows = splits["train"]
@@ -82,7 +83,7 @@ def train_cascade(cfg: CascadeConfig, patient: str, decision: Path, out: Path) -
     stages = cascade_stages(cascade, cfg.training)
     validate = _validator(forwards, splits["val"], device)
     with exclusive(out / ".lock"):
-        state = _run(cfg, patient, out, cascade, stages, splits, validate, device, [decision])
+        state = _run(cfg, patient, out, cascade, stages, splits, validate, device, inputs)
         tables = {name: cascade_predictions(cascade, windows, device) for name, windows in splits.items()}
         tables = _calibrate(cfg, patient, cascade, tables, out)
         rows = [row for name, table in tables.items() for row in metric_rows("cascade", name, table)]
@@ -90,14 +91,17 @@ def train_cascade(cfg: CascadeConfig, patient: str, decision: Path, out: Path) -
         mark_finished(out / "checkpoint")
 
 
-def simple_variant(cfg: CascadeConfig, patient: str, decision: Path) -> SimpleVariant:
+def simple_variant(cfg: CascadeConfig, patient: str, decision: Path | None) -> SimpleVariant:
     """The simple model of a patient: the configured one, or the one that `decision.json` names.
 
     Raises:
+        ConfigError: a decision is needed and there is none.
         DataError: the decision does not know the patient or names an unknown model.
     """
     if cfg.model.simple != "decided":
         return cfg.model.simple
+    if decision is None:
+        raise ConfigError("model.simple=decided needs decision.json; make EXP-C2-decide, or set model.simple=A_lite")
     patients = read_json(decision).get("patients", {})
     if patient not in patients:
         raise DataError(f"{decision}: no decision for patient {patient}; make EXP-C2-decide again")

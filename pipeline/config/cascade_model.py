@@ -45,7 +45,7 @@ class CascadeTrainingConfig(Section):
     weight_simple: Weight = Field(1.0, description="alpha_1, cross-entropy of the simple model")
     weight_complex: Weight = Field(1.0, description="alpha_2, cross-entropy of the complex model on doubtful windows")
     weight_routing: Weight = Field(0.5, description="alpha_3, square of the share of calls above its target")
-    weight_sparsity: Weight = Field(0.05, description="alpha_4, entropy of the electrode weights, in nat")
+    weight_sparsity: Weight = Field(0.05, description="alpha_4, one minus the sum of squared electrode weights")
     complex_floor: Share = Field(
         0.2, description="weight of a window that the simple model is sure of in the complex model's loss"
     )
