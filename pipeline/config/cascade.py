@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,9 @@ from .cascade_model import CascadeEvaluationConfig, CascadeModelConfig, CascadeT
 from .sections import Positive, Section, Share
 
 Seconds = Annotated[float, Field(ge=0.0)]
-SPLITS = ("train", "val", "calibration", "test")
+Split = Literal["train", "val", "calibration", "test"]
+SplitShares = dict[Split, Annotated[float, Field(gt=0.0)]]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class RecordingsDemoConfig(Section):
@@ -20,7 +22,7 @@ class RecordingsDemoConfig(Section):
     recordings: Annotated[int, Field(ge=4)] = Field(
         16, description="recordings of a patient, one seizure each; at least one per split"
     )
-    margin_s: Annotated[float, Field(gt=0.0)] = Field(24.0, description="seconds before and after each seizure")
+    margin_s: Annotated[float, Field(gt=0.0)] = Field(180.0, description="seconds before and after each seizure")
     seizure_s: Annotated[float, Field(gt=0.0)] = Field(24.0, description="mean length of a seizure, seconds")
     channels: Annotated[int, Field(ge=8, le=128)] = Field(
         24, description="electrodes of the first patient; others differ"
@@ -56,12 +58,18 @@ class CascadeDataConfig(Section):
         "by_recording",
         description="whole recordings in order of time, or every split reads all (a path check, no generalisation)",
     )
-    split_shares: dict[Literal["train", "val", "calibration", "test"], Annotated[float, Field(gt=0.0)]] = Field(
+    split_shares: SplitShares = Field(
         {"train": 0.4, "val": 0.15, "calibration": 0.2, "test": 0.25},
         description="shares of a patient's seizures; each split gets at least one",
     )
+    short_term_margin_s: Seconds = Field(
+        180.0, description="seconds before and after the seizure of a short-term file, which tell its label"
+    )
+    leave_out: list[str] = Field([], description="patients that are not read")
     max_bad_share: Share = Field(0.0, description="share of recordings that may be unreadable before it is an error")
-    max_nan_share: Share = Field(0.05, description="share of NaN samples above which an electrode is left out")
+    max_nan_share: Share = Field(
+        0.05, description="share of a recording's windows with NaN above which an electrode is left out"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> CascadeDataConfig:
@@ -129,6 +137,11 @@ class CascadeConfig(Section):
 
     @model_validator(mode="after")
     def _check_agreement(self) -> CascadeConfig:
+        if self.data.raw_root is None and self.data.short_term_margin_s != self.demo.margin_s:
+            raise ValueError(
+                f"data.short_term_margin_s={self.data.short_term_margin_s:g} contradicts demo.margin_s="
+                f"{self.demo.margin_s:g}, the margins of the generated recordings; make them equal"
+            )
         nyquist_hz = self.data.sample_rate_hz / 2
         highest_hz = max(high for _, high in self.analysis.bands_hz)
         if highest_hz > nyquist_hz:

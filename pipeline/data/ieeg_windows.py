@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from ..artifacts import read_npy, read_parquet
 from ..errors import DataError
+from .ieeg_layout import windows_path
 
 INDEX_COLUMNS = ("patient", "recording", "split", "row", "start_s", "label")
 CHANNEL_COLUMNS = ("patient", "channel", "usable", "reason", "mean", "scale")
@@ -33,11 +34,6 @@ class IeegWindow(TypedDict):
     label: int
     recording: str
     start_s: float
-
-
-def windows_path(root: Path | str, patient: str, recording: str) -> Path:
-    """Where the windows of a recording lie."""
-    return Path(root) / "windows" / patient / f"{recording}.npy"
 
 
 class IeegWindows(Dataset[IeegWindow]):
@@ -63,13 +59,15 @@ class IeegWindows(Dataset[IeegWindow]):
             )
         self.index: pd.DataFrame = chosen.reset_index(drop=True)
         channels = read_parquet(self.root / "channels.parquet", CHANNEL_COLUMNS)
-        channels = channels[(channels["patient"] == patient) & (channels["channel"] < MODEL_CHANNELS)]
+        # Electrodes beyond what the models see have no figures, and no place in the stored windows.
+        channels = channels[(channels["patient"] == patient) & channels["mean"].notna()]
         usable = channels["usable"].to_numpy(bool)
         self.n_channels = len(channels)
         self.channel_mask: Bool[np.ndarray, " 128"] = np.pad(usable, (0, MODEL_CHANNELS - len(usable)))
+        self._unusable = ~usable
         self._maps: dict[str, np.ndarray] = {}
         self._mean = channels["mean"].to_numpy(np.float32)[:, None]
-        self._gain = np.where(usable, 1.0 / channels["scale"].to_numpy(np.float64), 0.0).astype(np.float32)[:, None]
+        self._gain = (1.0 / channels["scale"].where(usable, 1.0).to_numpy(np.float64)).astype(np.float32)[:, None]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -78,7 +76,7 @@ class IeegWindows(Dataset[IeegWindow]):
         row = self.index.iloc[position]
         stored = self._stored(str(row["recording"]))
         signal = np.zeros((MODEL_CHANNELS, stored.shape[2]), np.float32)
-        signal[: self.n_channels] = (stored[row["row"]] - self._mean) * self._gain
+        signal[: self.n_channels] = self._standardised(stored[row["row"]])
         return {
             "signal": torch.from_numpy(signal),
             "channel_mask": torch.from_numpy(self.channel_mask),
@@ -106,7 +104,7 @@ class IeegWindows(Dataset[IeegWindow]):
             stored = self._stored(str(recording))
             if signals is None:
                 signals = np.empty((len(positions), *stored.shape[1:]), np.float32)
-            signals[inside] = (stored[rows[inside]] - self._mean) * self._gain
+            signals[inside] = self._standardised(stored[rows[inside]])
         if signals is None:
             raise ValueError("no positions to read")
         return signals
@@ -124,3 +122,9 @@ class IeegWindows(Dataset[IeegWindow]):
         padded = np.zeros((len(signals), MODEL_CHANNELS, signals.shape[2]), np.float32)
         padded[:, : self.n_channels] = signals
         return padded, labels
+
+    def _standardised(self, windows: Float[np.ndarray, "*N C T"]) -> Float[np.ndarray, "*N C T"]:
+        """Mean 0 and variance 1 on the training recordings' interictal windows; unusable electrodes are zero."""
+        standardised = (windows - self._mean) * self._gain
+        standardised[..., self._unusable, :] = 0.0
+        return standardised
