@@ -20,6 +20,7 @@ from ..errors import ConfigError, DataError
 from ..trainer.checkpoint import mark_finished, run_fingerprint
 from ..trainer.metrics import Metric
 from .cascade_models import SIMPLE_VARIANTS, ComplexModel, SeizureCascade, SimpleVariant, threshold_of
+from .decision_bias import centre_decision
 from .macs import complex_macs, parameter_count, simple_macs
 from .metric_table import metric_rows, metric_table
 from .predictions import baseline_predictions, cascade_predictions, logits_of, route, verdicts_of
@@ -43,10 +44,12 @@ def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:
     splits, device = _set_up(cfg, patient)
     torch.manual_seed(cfg.seed)
     model = ComplexModel().to(device)
-    validate = _validator({"complex": model.forward}, splits["val"], device)
+    val = splits["val"]
+    validate = _validator({"complex": model.forward}, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, model, [baseline_stage(model, cfg.training)], splits, validate, device, [])
-        logits = {name: logits_of(model, windows, device) for name, windows in splits.items()}
+        centre_decision(model.classifier, logits_of(model.forward, val, device), val.labels)
+        logits = {name: logits_of(model.forward, windows, device) for name, windows in splits.items()}
         tables = {name: baseline_predictions(windows, logits[name]) for name, windows in splits.items()}
         rows = [row for name, table in tables.items() for row in metric_rows("complex_only", name, table)]
         _write(cfg, patient, out, model, state, tables, rows)
@@ -81,9 +84,12 @@ def train_cascade(cfg: CascadeConfig, patient: str, out: Path, decision: Path | 
     ).to(device)
     forwards = {"electrode": cascade.simple_logits, "complex": cascade.complex_logits}
     stages = cascade_stages(cascade, cfg.training)
-    validate = _validator(forwards, splits["val"], device)
+    val = splits["val"]
+    validate = _validator(forwards, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, cascade, stages, splits, validate, device, inputs)
+        for head, forward in ((cascade.simple, cascade.simple_logits), (cascade.complex, cascade.complex_logits)):
+            centre_decision(head.classifier, logits_of(forward, val, device), val.labels)
         tables = {name: cascade_predictions(cascade, windows, device) for name, windows in splits.items()}
         tables = _calibrate(cfg, patient, cascade, tables, out)
         rows = [row for name, table in tables.items() for row in metric_rows("cascade", name, table)]
@@ -186,7 +192,7 @@ def _calibrate(
             "live_electrodes": cascade.selector.live_channels,
             "electrodes": len(cascade.selector.mask),
             "usable_electrodes": int(cascade.selector.mask.sum()),
-            "electrode_weight": float(cascade.selector.weights().max()),
+            "electrode_weight": cascade.selector.weights().max().item(),
             "sample_rate_hz": cfg.data.sample_rate_hz,
             "margin": chosen.margin if np.isfinite(chosen.margin) else None,
             "threshold": threshold_of(chosen.margin),
