@@ -14,6 +14,7 @@ include: "rules/common.smk"
 pathvars:
     results=RESULTS,
     data=DATA_ROOT,
+    swec=CASCADE_DEFAULTS.data.root,
 
 
 report: "workflow/report/workflow.rst"
@@ -21,6 +22,7 @@ report: "workflow/report/workflow.rst"
 
 include: "rules/data.smk"
 include: "rules/phase1.smk"
+include: "rules/cascade_data.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"
 
@@ -29,6 +31,7 @@ rule all:
     default_target: True
     input:
         joined_metrics(EXPERIMENTS),
+        joined_metrics(CASCADE),
         rules.make_report.output.page,
 
 

@@ -7,8 +7,16 @@ from pathlib import Path
 sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import load_preset, resolve_run
+from pipeline.config.cascade_loading import resolve_cascade
+from pipeline.data.ieeg_layout import demo_patient_names, patients_of
 from pipeline.errors import InputError
-from pipeline.experiments import available, data_root, resolve_experiment
+from pipeline.experiments import (
+    available,
+    available_cascade,
+    data_root,
+    resolve_cascade_experiment,
+    resolve_experiment,
+)
 from pipeline.failure import failure_summary
 from pipeline.progress import watch_in_background
 from pipeline.run_lock import hold_run_lock
@@ -16,6 +24,7 @@ from pipeline.sources import relative, sources
 from pipeline.workflow_settings import (
     prefer_this_python,
     raw_listing,
+    recordings_listing,
     resolve_workflow,
     split_lists,
 )
@@ -30,6 +39,20 @@ try:
     RAW_LISTING = raw_listing(SETTINGS)
     SPLIT_LISTS = split_lists(SETTINGS)
     EXPERIMENTS = available(SETTINGS.preset, with_sound=not SETTINGS.from_frames)
+    RECORDINGS_LISTING = recordings_listing(SETTINGS)
+    HAS_RECORDINGS = SETTINGS.raw_ieeg_root is not None
+    CASCADE = available_cascade(SETTINGS.preset, has_recordings=HAS_RECORDINGS)
+    CASCADE_SETTINGS = (
+        {"data.raw_root": SETTINGS.raw_ieeg_root} if HAS_RECORDINGS else {}
+    )
+    CASCADE_CONFIG = relative(Path(workflow.basedir) / "configs/swec_cascade.yaml")
+    CASCADE_DEFAULTS = resolve_cascade(
+        SETTINGS.preset, CASCADE_CONFIG, None, CASCADE_SETTINGS
+    )
+    if HAS_RECORDINGS:
+        PATIENTS = patients_of(SETTINGS.raw_ieeg_root, CASCADE_DEFAULTS.data.leave_out)
+    else:
+        PATIENTS = demo_patient_names(CASCADE_DEFAULTS.demo.patients) if CASCADE else []
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -48,7 +71,9 @@ wildcard_constraints:
     seed=r"\d+",
     shard=r"\d+",
     variant="|_background",
-    experiment="|".join(EXPERIMENTS),
+    experiment="|".join(EXPERIMENTS) or "none",
+    cascade="|".join(CASCADE) or "none",
+    patient="|".join(PATIENTS) or "none",
 
 
 def parts(pattern):
@@ -97,6 +122,8 @@ def audio_settings(wildcards):
 
 def data_tables():
     """The tables that finish the data stages."""
+    if PRESET.data_source == "none":
+        return []
     tables = [f"{DATA_ROOT}/manifest.parquet"]
     return tables if SETTINGS.from_frames else [*tables, f"{DATA_ROOT}/audio.parquet"]
 
@@ -123,6 +150,27 @@ def start_weights(wildcards):
     )
 
 
+def resolved_cascade(wildcards):
+    """The configuration of one run of the cascade."""
+    return resolve_cascade_experiment(
+        wildcards.cascade, SETTINGS.preset, int(wildcards.seed), CASCADE_SETTINGS
+    )
+
+
+def cascade_assignments():
+    """What the workflow's settings change in a cascade configuration, as `--set` flags."""
+    return shlex.join(
+        word
+        for key, value in CASCADE_SETTINGS.items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    )
+
+
+def of_patients(pattern):
+    """One path per patient of the cascade."""
+    return expand(pattern, patient=PATIENTS, allow_missing=True)
+
+
 def joined_metrics(names):
     """The metrics of experiments, all seeds in one table each."""
     return [f"{RESULTS}/{name}/metrics.parquet" for name in names]
@@ -141,4 +189,5 @@ def run_tables(names):
 
 def of_phase(phase):
     """The experiments of one phase of the catalogue."""
-    return [name for name, entry in EXPERIMENTS.items() if entry.phase == phase]
+    both = {**EXPERIMENTS, **CASCADE}
+    return [name for name, entry in both.items() if entry.phase == phase]

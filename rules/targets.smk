@@ -1,5 +1,5 @@
 # Names a person types: every experiment, every phase, and the stages before and after them.
-for name in EXPERIMENTS:
+for name in [*EXPERIMENTS, *CASCADE]:
 
     rule:
         name:
@@ -8,7 +8,7 @@ for name in EXPERIMENTS:
             f"<results>/{name}/metrics.parquet",
 
 
-for phase in {entry.phase for entry in EXPERIMENTS.values()}:
+for phase in {entry.phase for entry in [*EXPERIMENTS.values(), *CASCADE.values()]}:
 
     rule:
         name:

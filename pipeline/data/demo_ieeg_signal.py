@@ -4,6 +4,7 @@ A patient has one `focus` electrode, where seizures are loudest but fade for som
 electrodes, where they are weaker and steady. Outside seizures each of them shows bursts of the seizure's own
 rhythm, alone. So one electrode answers most windows, and the faded or bursting rest is told apart by several
 together. Decoys look informative and are not: `rhythmic` ones burst whatever the label, `loud` ones are large.
+Every electrode has slow waves and muscle noise as large as a seizure, so amplitude alone is not enough.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ FOCUS_LEVEL, FADED_LEVEL = (2.4, 3.4), (0.9, 1.3)
 SPREAD_LEVEL = 0.9
 FOCUS_BURST_SHARE, FOCUS_BURST_LEVEL = 0.04, (0.7, 1.2)
 SPREAD_BURST_SHARE, RHYTHMIC_BURST_SHARE = 0.15, 0.4
+ARTEFACT_SHARE, SLOW_LEVEL, MUSCLE_LEVEL = 0.1, (2.0, 4.0), (1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def demo_recording(
         for channel in patient.channels_of(role):
             quiet = spans_s if role != "rhythmic" else []
             _add_bursts(signal[channel], share, (low, high), quiet, rng)
+    for channel in range(len(signal)):
+        _add_artefacts(signal[channel], spans_s, rng)
     for span_s in spans_s:
         _add_seizure(signal, patient, span_s, rng)
     return DemoRecording(signal * np.array(patient.gain_uv, np.float32)[:, None], spans_s)
@@ -129,16 +133,37 @@ def _add_bursts(
     quiet_s: list[tuple[float, float]],
     rng: np.random.Generator,
 ) -> None:
-    """Add bursts of rhythm over `share` of the time, none that touches a quiet span."""
-    length = round(BURST_S * RATE_HZ)
-    count = rng.poisson(share * len(signal) / length)
-    for start in rng.integers(0, max(1, len(signal) - length), count):
-        amplitude = rng.uniform(*level)
+    """Add bursts of the seizure's rhythm over `share` of the time, none that touches a quiet span."""
+    for start, length in _places(len(signal), share, quiet_s, rng):
         first_hz = rng.uniform(5.0, 11.0)
-        burst = amplitude * _rhythm(length, first_hz, first_hz - 1.0, rng) * _ramped(length, 0.2)
-        begin_s, end_s = start / RATE_HZ, (start + length) / RATE_HZ
-        if all(end_s <= onset or begin_s >= offset for onset, offset in quiet_s):
-            signal[start : start + length] += burst[: len(signal) - start]
+        wave = _rhythm(length, first_hz, first_hz - 1.0, rng) * _ramped(length, 0.2)
+        signal[start : start + length] += np.float32(rng.uniform(*level)) * wave
+
+
+def _add_artefacts(
+    signal: Float[np.ndarray, " N"], quiet_s: list[tuple[float, float]], rng: np.random.Generator
+) -> None:
+    """Add slow waves and muscle noise: large, and nothing to do with seizures."""
+    for start, length in _places(len(signal), ARTEFACT_SHARE, quiet_s, rng):
+        if rng.uniform() < 0.5:
+            wave = np.float32(rng.uniform(*SLOW_LEVEL)) * _rhythm(length, rng.uniform(0.8, 2.0), 1.0, rng)
+        else:
+            white = rng.standard_normal(length + 1, dtype=np.float32)
+            wave = np.float32(rng.uniform(*MUSCLE_LEVEL)) * np.diff(white)
+        signal[start : start + length] += wave * _ramped(length, 0.2)
+
+
+def _places(
+    samples: int, share: float, quiet_s: list[tuple[float, float]], rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Starts and lengths, in samples, of bursts over `share` of the time that touch no quiet span."""
+    length = min(samples, round(BURST_S * RATE_HZ))
+    starts = rng.integers(0, samples - length + 1, rng.poisson(share * samples / length)).tolist()
+    return [
+        (start, length)
+        for start in starts
+        if all((start + length) <= onset * RATE_HZ or start >= offset * RATE_HZ for onset, offset in quiet_s)
+    ]
 
 
 def _add_seizure(

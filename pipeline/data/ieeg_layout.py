@@ -62,6 +62,19 @@ def find_recording_files(root: Path | str) -> dict[str, list[RecordingFile]]:
     return {patient: sorted(found[patient], key=lambda file: file.number) for patient in sorted(found, key=_by_number)}
 
 
+def patients_of(root: Path | str, leave_out: Sequence[str] = ()) -> list[str]:
+    """The patients whose recordings lie under `root`, in order of their numbers, without those left out.
+
+    Raises:
+        DataError: no recordings, or a name in `leave_out` that is no patient here.
+    """
+    known = list(find_recording_files(root))
+    unknown = [name for name in leave_out if name not in known]
+    if unknown:
+        raise DataError(f"data.leave_out: {unknown[0]} is no patient of {root} (known: {', '.join(known)})")
+    return [name for name in known if name not in leave_out]
+
+
 def unrecognised_files(root: Path | str) -> list[Path]:
     """Files under a folder that are neither recordings nor their companions."""
     root = Path(root)

@@ -40,19 +40,6 @@ class PatientPlan:
     bad: list[BadRecording]
 
 
-def patients_of(root: Path | str, leave_out: Sequence[str] = ()) -> list[str]:
-    """The patients whose recordings lie under `root`, in order of their numbers, without those left out.
-
-    Raises:
-        DataError: no recordings, or a name in `leave_out` that is no patient here.
-    """
-    known = list(layout.find_recording_files(root))
-    unknown = [name for name in leave_out if name not in known]
-    if unknown:
-        raise DataError(f"data.leave_out: {unknown[0]} is no patient of {root} (known: {', '.join(known)})")
-    return [name for name in known if name not in leave_out]
-
-
 def plan_patient(root: Path | str, patient: str, config: CascadeDataConfig) -> PatientPlan:
     """Open a patient's recordings (headers only) and decide what becomes of each.
 

@@ -88,7 +88,7 @@ class IeegWindows(Dataset[IeegWindow]):
     @property
     def labels(self) -> Int[np.ndarray, " N"]:
         """0 interictal, 1 ictal."""
-        return self.index["label"].to_numpy(np.int64)
+        return self.index["label"].to_numpy(np.int64, copy=True)
 
     def live_arrays(self) -> tuple[Float[np.ndarray, "N C T"], Int[np.ndarray, " N"]]:
         """All windows at the patient's own channel count (unusable ones are zero), and the labels."""

@@ -49,6 +49,12 @@ class Metric(StrEnum):
     ELECTRODE = "electrode"
     LIVE_ELECTRODES = "live_electrodes"
     ELECTRODE_AUC_GAP = "electrode_auc_gap"
+    BEST_ELECTRODE_AUC = "best_electrode_auc"
+    KEY_ELECTRODES = "key_electrodes"
+    EASY_SHARE = "easy_share"
+    EFFECTIVE_RANK = "effective_rank"
+    COVERAGE_AT_RISK = "coverage_at_risk"
+    WORTHWHILE = "worthwhile"
 
 
 UNITS = {
@@ -89,6 +95,12 @@ UNITS = {
     Metric.ELECTRODE: "1",
     Metric.LIVE_ELECTRODES: "count",
     Metric.ELECTRODE_AUC_GAP: "share",
+    Metric.BEST_ELECTRODE_AUC: "share",
+    Metric.KEY_ELECTRODES: "count",
+    Metric.EASY_SHARE: "share",
+    Metric.EFFECTIVE_RANK: "1",
+    Metric.COVERAGE_AT_RISK: "share",
+    Metric.WORTHWHILE: "1",
 }
 
 TINY_PROBABILITY = 1e-12
