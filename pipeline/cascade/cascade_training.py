@@ -15,7 +15,7 @@ from torch import nn
 
 from ..artifacts import exclusive, read_json, write_bytes, write_json, write_parquet
 from ..config.cascade import SPLITS, CascadeConfig
-from ..data.ieeg_windows import IeegWindows
+from ..data.ieeg_windows import IeegWindows, windowed_patients
 from ..errors import ConfigError, DataError
 from ..trainer.checkpoint import mark_finished, run_fingerprint
 from ..trainer.metrics import Metric
@@ -32,6 +32,18 @@ from .window_scores import auc, balanced_accuracy
 MODULE = "pipeline.cascade.cascade_training"
 HISTORY_COLUMNS = ["stage", "epoch", "split", "metric", "value"]
 DATA_TABLES = ("index.parquet", "channels.parquet", "recordings.parquet")
+
+
+def train_baselines(cfg: CascadeConfig, out: Path, patient: str | None = None) -> None:
+    """`train_baseline` for one patient, or for all of the data folder, each into its own folder under `out`."""
+    for name in [patient] if patient else windowed_patients(cfg.data.root):
+        train_baseline(cfg, name, out / name)
+
+
+def train_cascades(cfg: CascadeConfig, out: Path, decision: Path, patient: str | None = None) -> None:
+    """`train_cascade` for one patient, or for all of the data folder, each into its own folder under `out`."""
+    for name in [patient] if patient else windowed_patients(cfg.data.root):
+        train_cascade(cfg, name, out / name, decision)
 
 
 def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from ..artifacts import read_json, read_parquet, write_parquet
 from ..config.cascade import SPLITS, CascadeConfig
 from ..config.cascade_model import CascadeEvaluationConfig
-from ..data.ieeg_windows import IeegWindows
+from ..data.ieeg_windows import IeegWindows, windowed_patients
 from ..errors import DataError
 from ..trainer.metrics import Metric
 from .cascade_models import threshold_of
@@ -31,6 +31,29 @@ from .window_scores import balanced_accuracy
 ARM_LOGITS = {"cascade": "logit", "simple": "simple", "complex": "complex", "complex_only": "only"}
 EVENT_COLUMNS = ["patient", "recording", "arm", "seizures", "found", "false_alarms", "duration_s", "latencies_s"]
 LOGIT_COLUMNS = tuple(f"{name}_{k}" for name in ("logit", "simple", "complex") for k in (0, 1))
+
+
+def evaluate(
+    cfg: CascadeConfig, out: Path, results: Path, *, patient: str | None = None, pool_only: bool = False
+) -> None:
+    """Score one patient, or pool those that are scored, or (without either) do all of it.
+
+    Args:
+        cfg: the resolved configuration.
+        out: the run folder, with a folder per patient.
+        results: the preset's results, where EXP-C0-baseline and EXP-C3-stages of the same seed lie.
+        patient: score this one and stop.
+        pool_only: pool the patients' tables and score none.
+    """
+    names = [patient] if patient else windowed_patients(cfg.data.root)
+    if not pool_only:
+        for name in names:
+            baseline, stages = (
+                results / experiment / f"seed{cfg.seed}" / name for experiment in ("EXP-C0-baseline", "EXP-C3-stages")
+            )
+            evaluate_cascade(cfg, name, baseline, stages, out / name)
+    if patient is None:
+        pool_patients(cfg, [out / name for name in names], out)
 
 
 def evaluate_cascade(cfg: CascadeConfig, patient: str, baseline: Path, stages: Path, out: Path) -> None:

@@ -75,10 +75,10 @@ class CascadeEvaluationConfig(Section):
     """The threshold's guarantee, and how windows become events."""
 
     max_risk: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.02, description="bound on the share of windows that the simple model decides wrongly, the complex one rightly"
+        0.005, description="bound on the share of windows that the simple model decides wrongly, the complex one rightly"
     )
     max_ictal_risk: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.05, description="the same bound among ictal windows"
+        0.02, description="the same bound among ictal windows"
     )
     risk_level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.1, description="probability that the threshold breaks a bound"
