@@ -23,6 +23,7 @@ report: "workflow/report/workflow.rst"
 include: "rules/data.smk"
 include: "rules/phase1.smk"
 include: "rules/cascade_data.smk"
+include: "rules/cascade.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"
 

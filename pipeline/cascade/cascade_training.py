@@ -15,11 +15,12 @@ from torch import nn
 
 from ..artifacts import exclusive, read_json, write_bytes, write_json, write_parquet
 from ..config.cascade import SPLITS, CascadeConfig
-from ..data.ieeg_windows import IeegWindows
+from ..data.ieeg_windows import IeegWindows, windowed_patients
 from ..errors import ConfigError, DataError
 from ..trainer.checkpoint import mark_finished, run_fingerprint
 from ..trainer.metrics import Metric
 from .cascade_models import SIMPLE_VARIANTS, ComplexModel, SeizureCascade, SimpleVariant, threshold_of
+from .decision_bias import centre_decision
 from .macs import complex_macs, parameter_count, simple_macs
 from .metric_table import metric_rows, metric_table
 from .predictions import baseline_predictions, cascade_predictions, logits_of, route, verdicts_of
@@ -33,6 +34,18 @@ HISTORY_COLUMNS = ["stage", "epoch", "split", "metric", "value"]
 DATA_TABLES = ("index.parquet", "channels.parquet", "recordings.parquet")
 
 
+def train_baselines(cfg: CascadeConfig, out: Path, patient: str | None = None) -> None:
+    """`train_baseline` for one patient, or for all of the data folder, each into its own folder under `out`."""
+    for name in [patient] if patient else windowed_patients(cfg.data.root):
+        train_baseline(cfg, name, out / name)
+
+
+def train_cascades(cfg: CascadeConfig, out: Path, decision: Path, patient: str | None = None) -> None:
+    """`train_cascade` for one patient, or for all of the data folder, each into its own folder under `out`."""
+    for name in [patient] if patient else windowed_patients(cfg.data.root):
+        train_cascade(cfg, name, out / name, decision)
+
+
 def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:
     """Train the complex model of one patient on all windows and write its predictions (EXP-C0-baseline).
 
@@ -43,30 +56,33 @@ def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:
     splits, device = _set_up(cfg, patient)
     torch.manual_seed(cfg.seed)
     model = ComplexModel().to(device)
-    validate = _validator({"complex": model.forward}, splits["val"], device)
+    val = splits["val"]
+    validate = _validator({"complex": model.forward}, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, model, [baseline_stage(model, cfg.training)], splits, validate, device, [])
-        logits = {name: logits_of(model, windows, device) for name, windows in splits.items()}
+        centre_decision(model.classifier, logits_of(model.forward, val, device), val.labels)
+        logits = {name: logits_of(model.forward, windows, device) for name, windows in splits.items()}
         tables = {name: baseline_predictions(windows, logits[name]) for name, windows in splits.items()}
         rows = [row for name, table in tables.items() for row in metric_rows("complex_only", name, table)]
         _write(cfg, patient, out, model, state, tables, rows)
         mark_finished(out / "checkpoint")
 
 
-def train_cascade(cfg: CascadeConfig, patient: str, decision: Path, out: Path) -> None:
+def train_cascade(cfg: CascadeConfig, patient: str, out: Path, decision: Path | None = None) -> None:
     """Train the cascade of one patient in three stages and calibrate its threshold (EXP-C3-stages).
 
     Args:
         cfg: the resolved configuration.
         patient: a patient of the data folder.
-        decision: `decision.json`, which names each patient's simple model.
         out: the run folder.
+        decision: `decision.json`, which names each patient's simple model; needed if `model.simple` is `decided`.
 
     Raises:
-        ConfigError: training diverged.
+        ConfigError: training diverged, or the decision is needed and not given.
         DataError: the data folder or the decision is incomplete, or a split lacks a class.
     """
     variant = simple_variant(cfg, patient, decision)
+    inputs = [decision] if decision is not None and cfg.model.simple == "decided" else []
     splits, device = _set_up(cfg, patient)
     torch.manual_seed(cfg.seed)
     windows = splits["train"]
@@ -80,9 +96,12 @@ def train_cascade(cfg: CascadeConfig, patient: str, decision: Path, out: Path) -
     ).to(device)
     forwards = {"electrode": cascade.simple_logits, "complex": cascade.complex_logits}
     stages = cascade_stages(cascade, cfg.training)
-    validate = _validator(forwards, splits["val"], device)
+    val = splits["val"]
+    validate = _validator(forwards, val, device)
     with exclusive(out / ".lock"):
-        state = _run(cfg, patient, out, cascade, stages, splits, validate, device, [decision])
+        state = _run(cfg, patient, out, cascade, stages, splits, validate, device, inputs)
+        for head, forward in ((cascade.simple, cascade.simple_logits), (cascade.complex, cascade.complex_logits)):
+            centre_decision(head.classifier, logits_of(forward, val, device), val.labels)
         tables = {name: cascade_predictions(cascade, windows, device) for name, windows in splits.items()}
         tables = _calibrate(cfg, patient, cascade, tables, out)
         rows = [row for name, table in tables.items() for row in metric_rows("cascade", name, table)]
@@ -90,14 +109,17 @@ def train_cascade(cfg: CascadeConfig, patient: str, decision: Path, out: Path) -
         mark_finished(out / "checkpoint")
 
 
-def simple_variant(cfg: CascadeConfig, patient: str, decision: Path) -> SimpleVariant:
+def simple_variant(cfg: CascadeConfig, patient: str, decision: Path | None) -> SimpleVariant:
     """The simple model of a patient: the configured one, or the one that `decision.json` names.
 
     Raises:
+        ConfigError: a decision is needed and there is none.
         DataError: the decision does not know the patient or names an unknown model.
     """
     if cfg.model.simple != "decided":
         return cfg.model.simple
+    if decision is None:
+        raise ConfigError("model.simple=decided needs decision.json; make EXP-C2-decide, or set model.simple=A_lite")
     patients = read_json(decision).get("patients", {})
     if patient not in patients:
         raise DataError(f"{decision}: no decision for patient {patient}; make EXP-C2-decide again")
@@ -182,7 +204,7 @@ def _calibrate(
             "live_electrodes": cascade.selector.live_channels,
             "electrodes": len(cascade.selector.mask),
             "usable_electrodes": int(cascade.selector.mask.sum()),
-            "electrode_weight": float(cascade.selector.weights().max()),
+            "electrode_weight": cascade.selector.weights().max().item(),
             "sample_rate_hz": cfg.data.sample_rate_hz,
             "margin": chosen.margin if np.isfinite(chosen.margin) else None,
             "threshold": threshold_of(chosen.margin),

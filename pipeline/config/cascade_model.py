@@ -45,7 +45,7 @@ class CascadeTrainingConfig(Section):
     weight_simple: Weight = Field(1.0, description="alpha_1, cross-entropy of the simple model")
     weight_complex: Weight = Field(1.0, description="alpha_2, cross-entropy of the complex model on doubtful windows")
     weight_routing: Weight = Field(0.5, description="alpha_3, square of the share of calls above its target")
-    weight_sparsity: Weight = Field(0.05, description="alpha_4, entropy of the electrode weights, in nat")
+    weight_sparsity: Weight = Field(0.05, description="alpha_4, one minus the sum of squared electrode weights")
     complex_floor: Share = Field(
         0.2, description="weight of a window that the simple model is sure of in the complex model's loss"
     )
@@ -75,10 +75,10 @@ class CascadeEvaluationConfig(Section):
     """The threshold's guarantee, and how windows become events."""
 
     max_risk: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.02, description="bound on the share of windows that the simple model decides wrongly, the complex one rightly"
+        0.005, description="bound on the share of windows that the simple model decides wrongly, the complex one rightly"
     )
     max_ictal_risk: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.05, description="the same bound among ictal windows"
+        0.02, description="the same bound among ictal windows"
     )
     risk_level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.1, description="probability that the threshold breaks a bound"

@@ -36,6 +36,15 @@ class IeegWindow(TypedDict):
     start_s: float
 
 
+def windowed_patients(root: Path | str) -> list[str]:
+    """The patients of a data folder.
+
+    Raises:
+        DataError: there is no data folder, or its index is damaged.
+    """
+    return sorted(map(str, read_parquet(Path(root) / "index.parquet", ("patient",))["patient"].unique()))
+
+
 class IeegWindows(Dataset[IeegWindow]):
     """The windows of one patient and split, standardised per channel, padded to 128 channels.
 
