@@ -14,6 +14,7 @@ include: "rules/common.smk"
 pathvars:
     results=RESULTS,
     data=DATA_ROOT,
+    swec=CASCADE_DEFAULTS.data.root,
 
 
 report: "workflow/report/workflow.rst"
@@ -22,6 +23,8 @@ report: "workflow/report/workflow.rst"
 include: "rules/data.smk"
 include: "rules/proxy.smk"
 include: "rules/phase1.smk"
+include: "rules/cascade_data.smk"
+include: "rules/cascade.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"
 
@@ -30,6 +33,7 @@ rule all:
     default_target: True
     input:
         joined_metrics(EXPERIMENTS),
+        joined_metrics(CASCADE),
         rules.make_report.output.page,
 
 

@@ -16,9 +16,8 @@ import pandas as pd
 import torch
 
 from benchmarks.figures import Figure, interleaved_median_s, parse_json_flag, report
-from pipeline.artifacts import read_json, read_parquet, write_json
+from pipeline.artifacts import fingerprint, read_json, read_parquet, write_json
 from pipeline.command_line import exit_code
-from pipeline.config.loading import fingerprint
 from pipeline.config.proxy import ProxyConfig
 from pipeline.errors import DataError
 from pipeline.hw_proxy.device_table import DeviceTable, devices_from_chips

@@ -15,6 +15,7 @@ from .errors import InputError
 
 # Most scripts take `exit_code` alone and should start without the configuration's models.
 if TYPE_CHECKING:
+    from .config.cascade import CascadeConfig
     from .config.sections import RunConfig
 
 
@@ -73,6 +74,51 @@ def _resolve(arguments: argparse.Namespace, assignments: dict) -> RunConfig:
     if name.startswith("adhoc/"):
         return resolve_run(preset, arguments.cfg, None, assignments, experiment=name, seed=seed)
     return resolve_experiment(name, preset, seed)
+
+
+def cascade_from_arguments(arguments: argparse.Namespace, default: str) -> tuple[CascadeConfig, Path]:
+    """As `run_from_arguments`, for a script of the cascade.
+
+    Args:
+        arguments: of `run_parser`.
+        default: the experiment that a bare `--cfg` stands for, since all of the cascade share one file.
+
+    Raises:
+        ConfigError: no or contradictory sources, or a bad key or value.
+    """
+    from .artifacts import write_yaml
+    from .config.loading import is_resolved, parse_assignment
+
+    assignments = dict(parse_assignment(text) for text in arguments.set)
+    if arguments.device is not None:
+        assignments["training.device"] = arguments.device
+    run = _resolve_cascade(arguments, default, assignments)
+    out = arguments.out or Path("results") / run.preset / run.experiment / f"seed{run.seed}"
+    if arguments.cfg is None or not is_resolved(arguments.cfg):
+        write_yaml(out / "config.yaml", run.model_dump(mode="json"))
+    print(f"preset {run.preset} | data {run.data.root} | output {out}", flush=True)
+    return run, out
+
+
+def _resolve_cascade(arguments: argparse.Namespace, default: str, assignments: dict) -> CascadeConfig:
+    from .config.cascade_loading import load_resolved_cascade, resolve_cascade
+    from .config.loading import is_resolved
+    from .experiments import resolve_cascade_experiment
+
+    preset, seed = arguments.preset or "demo", arguments.seed or 0
+    if arguments.experiment is not None and arguments.cfg is not None:
+        raise InputError(f"--experiment {arguments.experiment} and --cfg {arguments.cfg} contradict; give one")
+    if arguments.experiment is None and arguments.cfg is None:
+        raise InputError("give --cfg FILE (e.g. configs/swec_cascade.yaml) or --experiment ID")
+    if arguments.cfg is None:
+        return resolve_cascade_experiment(arguments.experiment, preset, seed, assignments)
+    if is_resolved(arguments.cfg):
+        if arguments.preset is not None or arguments.seed is not None or assignments:
+            raise InputError(
+                f"{arguments.cfg}: is a resolved config; --preset, --seed, --set and --device would contradict it"
+            )
+        return load_resolved_cascade(arguments.cfg)
+    return resolve_cascade(preset, arguments.cfg, None, assignments, experiment=default, seed=seed)
 
 
 def exit_code(main: Callable[[], None]) -> int:

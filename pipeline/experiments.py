@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .artifacts import fingerprint
+from .config.cascade import CascadeConfig
+from .config.cascade_loading import resolve_cascade
 from .config.loading import (
     CONFIGS,
     PROJECT_ROOT,
@@ -40,6 +42,11 @@ class Experiment(Section):
     init_from: str | None = None
     needs: Literal["any", "demo"] = "any"
     variant: Literal["full", "background"] = "full"
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether it reads recordings (`CascadeConfig`) instead of videos (`RunConfig`)."""
+        return self.phase == "cascade"
 
 
 class Variant(Section):
@@ -123,16 +130,16 @@ def find_experiment(name: str) -> Experiment:
 
 
 def available(preset_name: str, *, with_sound: bool = True) -> dict[str, Experiment]:
-    """The experiments that train a network and can be made under a preset.
+    """The experiments that train a network on videos and can be made under a preset.
 
     Those that need a generated world need a demo preset, and without sound the audio-video ones drop out.
     """
-    generated = load_preset(preset_name).data_source == "demo"
+    source = load_preset(preset_name).data_source
     return {
         name: entry
         for name, entry in load_catalogue().experiments.items()
         if entry.script in TRAINING_SCRIPTS
-        and (generated or entry.needs == "any")
+        and (source == "demo" or (source == "folder" and entry.needs == "any"))
         and (with_sound or not resolve_experiment(name, preset_name, 0).data.use_audio)
     }
 
@@ -190,6 +197,8 @@ def resolve_experiment(
 ) -> RunConfig:
     """The validated configuration of one catalogue entry under a preset."""
     entry = find_experiment(name)
+    if entry.is_cascade:
+        raise ConfigError(f"--experiment {name}: belongs to the cascade; its script is {entry.script}")
     overrides = entry.overrides | load_preset(preset_name).variants.get(variant_of(name), {})
     if entry.variant != "full":
         overrides["data.root"] = data_root(preset_name, entry.variant)
@@ -202,6 +211,24 @@ def resolve_experiment(
         seed=seed,
         init_from=entry.init_from,
     )
+
+
+def available_cascade(preset_name: str, *, has_recordings: bool = False) -> dict[str, Experiment]:
+    """The cascade's experiments: on generated recordings of a demo preset, or on the user's own."""
+    if load_preset(preset_name).data_source != "demo" and not has_recordings:
+        return {}
+    return {name: entry for name, entry in load_catalogue().experiments.items() if entry.is_cascade}
+
+
+def resolve_cascade_experiment(
+    name: str, preset_name: str, seed: int, assignments: Mapping[str, Any] | None = None
+) -> CascadeConfig:
+    """The validated configuration of one of the cascade's entries under a preset."""
+    entry = find_experiment(name)
+    if not entry.is_cascade:
+        raise ConfigError(f"--experiment {name}: is of {entry.phase}, not of the cascade; its script is {entry.script}")
+    path = PROJECT_ROOT / entry.config
+    return resolve_cascade(preset_name, path, entry.overrides, assignments, experiment=name, seed=seed)
 
 
 def name_of(config_path: Path | str, assignments: Mapping[str, Any]) -> str:

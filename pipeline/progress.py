@@ -21,7 +21,9 @@ MIN_INTERVAL_S = 1.0
 # Where jobs leave their news: run folders, and the part tables of a data folder. Frame trees are not searched.
 PLACES = (
     "*/seed*/progress.json",
+    "*/seed*/*/progress.json",
     "adhoc/*/seed*/progress.json",
+    "adhoc/*/seed*/*/progress.json",
     "shards/progress-*.json",
     "data/*/shards/progress-*.json",
 )

@@ -11,6 +11,7 @@ from typing import Any
 from .artifacts import fingerprint
 from .config.loading import Layer, load_preset, resolve_run, validate
 from .config.sections import WorkflowConfig
+from .data.ieeg_layout import find_recording_files
 from .errors import ConfigError, DataError
 
 Entry = tuple[str, int, int]
@@ -40,7 +41,14 @@ def raw_listing(settings: WorkflowConfig) -> str:
         ConfigError: the preset reads videos and `raw_video_root` is missing, or the settings contradict.
         DataError: a folder does not exist, or holds nothing to read.
     """
-    generated = load_preset(settings.preset).data_source == "demo"
+    source = load_preset(settings.preset).data_source
+    if source == "none" and (settings.raw_video_root is not None or settings.from_frames):
+        raise ConfigError(
+            f"preset {settings.preset} is the cascade's alone and reads no videos; use preset=clips or ucf101"
+        )
+    if source == "none":
+        return ""
+    generated = source == "demo"
     if generated and (settings.raw_video_root is not None or settings.from_frames):
         raise ConfigError(
             f"raw_video_root={settings.raw_video_root}, from_frames={settings.from_frames}: preset {settings.preset} "
@@ -62,10 +70,35 @@ def raw_listing(settings: WorkflowConfig) -> str:
     return fingerprint(_listed(root, f"raw_video_root={settings.raw_video_root}", _videos), 16)
 
 
+def recordings_listing(settings: WorkflowConfig) -> str:
+    """A hash over the user's recordings by name, size and time; empty if there are none or they are generated.
+
+    Raises:
+        ConfigError: the preset needs recordings and none are given, or it generates its own.
+        DataError: there are no recordings at `raw_ieeg_root`.
+    """
+    source = load_preset(settings.preset).data_source
+    if settings.raw_ieeg_root is None:
+        if source == "none":
+            raise ConfigError(
+                f"preset {settings.preset} reads your recordings: give --config preset={settings.preset} "
+                "raw_ieeg_root=FOLDER"
+            )
+        return ""
+    if source == "demo":
+        raise ConfigError(
+            f"raw_ieeg_root={settings.raw_ieeg_root}: preset {settings.preset} generates its own recordings; use "
+            "preset=swec, bonn or ecog"
+        )
+    found = find_recording_files(settings.raw_ieeg_root)
+    paths = [file.path for files in found.values() for file in files]
+    return fingerprint([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths], 16)
+
+
 def split_lists(settings: WorkflowConfig) -> list[str]:
     """The split files that are the user's own: those that exist where a preset with lists looks for them."""
     run = resolve_run(settings.preset)
-    if load_preset(settings.preset).data_source == "demo" or run.data.splits == "by_time":
+    if load_preset(settings.preset).data_source != "folder" or run.data.splits == "by_time":
         return []
     folder = Path(settings.splits_root or f"{run.data.root}/splits")
     names = [folder / f"{name}.txt" for name in ("classInd", "trainlist01", "testlist01")]

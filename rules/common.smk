@@ -7,13 +7,17 @@ from pathlib import Path
 sys.path.insert(0, str(workflow.basedir))
 
 from pipeline.config import load_preset, resolve_run
+from pipeline.config.cascade_loading import resolve_cascade
+from pipeline.data.ieeg_layout import demo_patient_names, patients_of
 from pipeline.errors import InputError
 from pipeline.experiments import (
     available,
+    available_cascade,
     data_root,
     load_catalogue,
     made_by,
     members,
+    resolve_cascade_experiment,
     resolve_experiment,
 )
 from pipeline.failure import failure_summary
@@ -23,6 +27,7 @@ from pipeline.sources import relative, sources
 from pipeline.workflow_settings import (
     prefer_this_python,
     raw_listing,
+    recordings_listing,
     resolve_workflow,
     split_lists,
 )
@@ -41,6 +46,20 @@ try:
         name: members(name, SETTINGS.preset, with_sound=not SETTINGS.from_frames)
         for name in load_catalogue().groups
     }
+    RECORDINGS_LISTING = recordings_listing(SETTINGS)
+    HAS_RECORDINGS = SETTINGS.raw_ieeg_root is not None
+    CASCADE = available_cascade(SETTINGS.preset, has_recordings=HAS_RECORDINGS)
+    CASCADE_SETTINGS = (
+        {"data.raw_root": SETTINGS.raw_ieeg_root} if HAS_RECORDINGS else {}
+    )
+    CASCADE_CONFIG = relative(Path(workflow.basedir) / "configs/swec_cascade.yaml")
+    CASCADE_DEFAULTS = resolve_cascade(
+        SETTINGS.preset, CASCADE_CONFIG, None, CASCADE_SETTINGS
+    )
+    if HAS_RECORDINGS:
+        PATIENTS = patients_of(SETTINGS.raw_ieeg_root, CASCADE_DEFAULTS.data.leave_out)
+    else:
+        PATIENTS = demo_patient_names(CASCADE_DEFAULTS.demo.patients) if CASCADE else []
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -71,7 +90,9 @@ wildcard_constraints:
     seed=r"\d+",
     shard=r"\d+",
     variant="|_background",
-    experiment="|".join(RUNS),
+    experiment="|".join(RUNS) or "none",
+    cascade="|".join(CASCADE) or "none",
+    patient="|".join(PATIENTS) or "none",
 
 
 def parts(pattern):
@@ -120,6 +141,8 @@ def audio_settings(wildcards):
 
 def data_tables():
     """The tables that finish the data stages."""
+    if PRESET.data_source == "none":
+        return []
     tables = [f"{DATA_ROOT}/manifest.parquet"]
     return tables if SETTINGS.from_frames else [*tables, f"{DATA_ROOT}/audio.parquet"]
 
@@ -148,6 +171,27 @@ def start_weights(wildcards):
     )
 
 
+def resolved_cascade(wildcards):
+    """The configuration of one run of the cascade."""
+    return resolve_cascade_experiment(
+        wildcards.cascade, SETTINGS.preset, int(wildcards.seed), CASCADE_SETTINGS
+    )
+
+
+def cascade_assignments():
+    """What the workflow's settings change in a cascade configuration, as `--set` flags."""
+    return shlex.join(
+        word
+        for key, value in CASCADE_SETTINGS.items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    )
+
+
+def of_patients(pattern):
+    """One path per patient of the cascade."""
+    return expand(pattern, patient=PATIENTS, allow_missing=True)
+
+
 def joined_metrics(names):
     """The metrics of experiments, all seeds in one table each."""
     return [f"{RESULTS}/{name}/metrics.parquet" for name in names]
@@ -166,7 +210,8 @@ def run_tables(names):
 
 def of_phase(phase):
     """The experiments of one phase of the catalogue."""
-    return [name for name, entry in EXPERIMENTS.items() if entry.phase == phase]
+    both = {**EXPERIMENTS, **CASCADE}
+    return [name for name, entry in both.items() if entry.phase == phase]
 
 
 def pruned_runs():

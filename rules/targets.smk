@@ -1,5 +1,5 @@
 # Names a person types: every experiment, every phase, every group of variants, and the stages before and after them.
-for name in RUNS:
+for name in [*RUNS, *CASCADE]:
 
     rule:
         name:
@@ -8,7 +8,7 @@ for name in RUNS:
             f"<results>/{name}/metrics.parquet",
 
 
-for phase in {entry.phase for entry in EXPERIMENTS.values()}:
+for phase in {entry.phase for entry in [*EXPERIMENTS.values(), *CASCADE.values()]}:
 
     rule:
         name:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline.artifacts import write_yaml
 from pipeline.command_line import exit_code
-from pipeline.experiments import resolve_experiment
+from pipeline.config.loading import parse_assignment
+from pipeline.experiments import find_experiment, resolve_cascade_experiment, resolve_experiment
 
 
 def main() -> None:
@@ -18,9 +19,12 @@ def main() -> None:
     parser.add_argument("--experiment", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one key; repeatable")
     arguments = parser.parse_args()
-    run = resolve_experiment(arguments.experiment, arguments.preset, arguments.seed)
-    write_yaml(arguments.out, run.model_dump())
+    assignments = dict(parse_assignment(text) for text in arguments.set)
+    resolve = resolve_cascade_experiment if find_experiment(arguments.experiment).is_cascade else resolve_experiment
+    run = resolve(arguments.experiment, arguments.preset, arguments.seed, assignments)
+    write_yaml(arguments.out, run.model_dump(mode="json"))
 
 
 if __name__ == "__main__":

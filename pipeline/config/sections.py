@@ -248,6 +248,7 @@ class WorkflowConfig(Section):
     model_energy: str | None = Field(None, description="measured latency and mean power of whole models (EXP-P0-2)")
     model_kernels: str | None = Field(None, description="the kernels of those models")
     raw_video_root: str | None = Field(None, description="folder of Class/*.avi, for presets that read your videos")
+    raw_ieeg_root: str | None = Field(None, description="folder of recordings, or one table file, for the cascade")
     splits_root: str | None = Field(None, description="folder of classInd.txt, trainlist01.txt and testlist01.txt")
     from_frames: bool = Field(False, description="start from the JPEG tree at <data.root>/frames, without raw videos")
     shards: Positive | None = Field(None, description="jobs that share the data stages; null takes the preset's")
@@ -257,7 +258,9 @@ class PresetConfig(Section):
     """A preset file: what the workflow needs, and the defaults of every run made under it."""
 
     description: str = Field(description="one line for --help and the report")
-    data_source: Literal["demo", "folder"] = Field(description="generate clips, or read data.raw_video_root")
+    data_source: Literal["demo", "folder", "none"] = Field(
+        description="generate clips and recordings, read raw_video_root, or no videos: the cascade alone"
+    )
     seeds: list[int] = Field([0], min_length=1, description="seeds of every experiment")
     shards: Positive = Field(2, description="jobs that share the data stages")
     mem_mb: Positive = Field(2000, description="memory asked for a training job on a cluster")
@@ -269,6 +272,7 @@ class PresetConfig(Section):
     variants: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="sizes of a group's variant under this preset, as overrides by its name"
     )
+    cascade: dict[str, Any] = Field(default_factory=dict, description="defaults of the cascade's configuration")
 
 
 class PreprocessAudioData(AudioConfig):

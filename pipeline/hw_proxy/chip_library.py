@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config.chips import TEXTS, ChipType
-from ..config.loading import CONFIGS, load_yaml, suggestion
-from ..errors import ConfigError
+from ..config.loading import CONFIGS, load_yaml
+from ..errors import ConfigError, suggestion
 
 LIBRARY_FILE = CONFIGS / "gpu_data.yaml"
 STANDARD_LINK = {"gb_s": 256.0, "hop_ms": 0.0005, "pj_per_bit": 1.0}

@@ -10,8 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..artifacts import read_parquet, sha256_of_file, write_json, write_parquet, write_yaml
-from ..config.loading import fingerprint
+from ..artifacts import fingerprint, read_parquet, sha256_of_file, write_json, write_parquet, write_yaml
 from ..config.proxy import ProxyConfig
 from ..errors import ConfigError
 from ..progress import Progress, progress_writer

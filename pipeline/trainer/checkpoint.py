@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
 from ..artifacts import atomic_path, fingerprint, sha256_of_file, write_text
-from ..config import RunConfig
 from ..errors import DataError
 from ..sources import sources_digest
 
@@ -21,7 +21,7 @@ STATE = "last.pt"
 FINISHED = "finished"
 
 
-def run_fingerprint(cfg: RunConfig, module: str, inputs: list[Path]) -> str:
+def run_fingerprint(cfg: BaseModel, module: str, inputs: list[Path]) -> str:
     """A hash over the configuration, the sources of `module`, and the content of the input files."""
     digest = hashlib.sha256(fingerprint(cfg.model_dump(), 64).encode())
     digest.update(sources_digest(module).encode())

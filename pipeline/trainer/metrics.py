@@ -45,6 +45,33 @@ class Metric(StrEnum):
     PREDICTED_LATENCY = "predicted_latency"
     PREDICTED_ENERGY = "predicted_energy"
     FLOPS_OVER_BUDGET = "flops_over_budget"
+    AUC = "auc"
+    AVERAGE_PRECISION = "average_precision"
+    BALANCED_ACCURACY = "balanced_accuracy"
+    WINDOWS = "windows"
+    ICTAL_WINDOWS = "ictal_windows"
+    CALL_RATE = "call_rate"
+    RISK = "risk"
+    ICTAL_RISK = "ictal_risk"
+    MARGIN = "margin"
+    MACS_PER_WINDOW = "macs_per_window"
+    MACS_PER_WINDOW_LIVE = "macs_per_window_live"
+    ENERGY_PROXY = "energy_proxy"
+    EVENT_SENSITIVITY = "event_sensitivity"
+    EVENT_PRECISION = "event_precision"
+    EVENT_F1 = "event_f1"
+    FALSE_ALARMS_PER_HOUR = "false_alarms_per_hour"
+    DETECTION_LATENCY = "detection_latency"
+    SEIZURES = "seizures"
+    ELECTRODE = "electrode"
+    LIVE_ELECTRODES = "live_electrodes"
+    ELECTRODE_AUC_GAP = "electrode_auc_gap"
+    BEST_ELECTRODE_AUC = "best_electrode_auc"
+    KEY_ELECTRODES = "key_electrodes"
+    EASY_SHARE = "easy_share"
+    EFFECTIVE_RANK = "effective_rank"
+    COVERAGE_AT_RISK = "coverage_at_risk"
+    WORTHWHILE = "worthwhile"
 
 
 UNITS = {
@@ -81,6 +108,33 @@ UNITS = {
     Metric.PREDICTED_LATENCY: "ms",
     Metric.PREDICTED_ENERGY: "J",
     Metric.FLOPS_OVER_BUDGET: "1",
+    Metric.AUC: "share",
+    Metric.AVERAGE_PRECISION: "share",
+    Metric.BALANCED_ACCURACY: "share",
+    Metric.WINDOWS: "count",
+    Metric.ICTAL_WINDOWS: "count",
+    Metric.CALL_RATE: "share",
+    Metric.RISK: "share",
+    Metric.ICTAL_RISK: "share",
+    Metric.MARGIN: "logit",
+    Metric.MACS_PER_WINDOW: "count",
+    Metric.MACS_PER_WINDOW_LIVE: "count",
+    Metric.ENERGY_PROXY: "J",
+    Metric.EVENT_SENSITIVITY: "share",
+    Metric.EVENT_PRECISION: "share",
+    Metric.EVENT_F1: "share",
+    Metric.FALSE_ALARMS_PER_HOUR: "1/h",
+    Metric.DETECTION_LATENCY: "s",
+    Metric.SEIZURES: "count",
+    Metric.ELECTRODE: "1",
+    Metric.LIVE_ELECTRODES: "count",
+    Metric.ELECTRODE_AUC_GAP: "share",
+    Metric.BEST_ELECTRODE_AUC: "share",
+    Metric.KEY_ELECTRODES: "count",
+    Metric.EASY_SHARE: "share",
+    Metric.EFFECTIVE_RANK: "1",
+    Metric.COVERAGE_AT_RISK: "share",
+    Metric.WORTHWHILE: "1",
 }
 
 TINY_PROBABILITY = 1e-12

@@ -1,0 +1,147 @@
+"""The threshold tau with a guarantee: the loosest one whose risk is shown to stay below a bound.
+
+Risk is what the cascade may lose: the share of windows that the simple model keeps and gets wrong where the complex
+model is right, over all windows and over ictal ones. Thresholds are tested on the calibration split from the
+strictest down, and testing stops at the first that fails; testing in a fixed order keeps the stated level without a
+correction for many tests (Angelopoulos et al., "Learn then Test", 2021; early exits: Jazbec et al. 2024).
+
+Windows of one recording resemble each other, so the binomial bound (Clopper & Pearson 1934) uses the effective number
+of windows: their number over the design effect of the recordings (Korn & Graubard 1998).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy import stats
+
+from .cascade_models import threshold_of
+
+# A fixed grid, not quantiles of the calibration margins: a grid chosen by the data would be tested on them twice.
+# Steps are powers of two, so that each margin is an integer in fixed point.
+MARGINS: tuple[float, ...] = tuple(0.125 * step for step in range(96, -1, -1))
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What both models say about a set of windows; rows belong to recordings (`blocks`)."""
+
+    margin: Float[np.ndarray, " N"]
+    simple_right: Bool[np.ndarray, " N"]
+    complex_right: Bool[np.ndarray, " N"]
+    ictal: Bool[np.ndarray, " N"]
+    blocks: Shaped[np.ndarray, " N"]
+
+    def losses(self, margin: float) -> Bool[np.ndarray, " N"]:
+        """Windows that the cascade gets wrong because it did not ask."""
+        return (self.margin > margin) & ~self.simple_right & self.complex_right
+
+    def take(self, chosen: Bool[np.ndarray, " N"] | Int[np.ndarray, " M"]) -> Verdicts:
+        """The verdicts of some rows."""
+        return Verdicts(*(value[chosen] for value in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The chosen margin (infinite: every window is routed), the tests that led to it, and why it ended there."""
+
+    margin: float
+    table: pd.DataFrame
+    reason: str
+
+
+def clustered_upper_bound(losses: Bool[np.ndarray, " N"], blocks: Shaped[np.ndarray, " N"], level: float) -> float:
+    """Upper confidence bound on a share at one-sided confidence 1 - level, for windows in correlated blocks.
+
+    Without a single loss, or with a single block, the data say nothing about correlation; then each block's windows
+    are taken to be as correlated as `PRIOR_CORRELATION`.
+    """
+    count, total = int(losses.sum()), len(losses)
+    if not total:
+        return 1.0
+    effective = total / design_effect(losses, blocks)
+    successes = count / total * effective
+    if successes >= effective:
+        return 1.0
+    return float(stats.beta.ppf(1.0 - level, successes + 1.0, effective - successes))
+
+
+PRIOR_CORRELATION = 0.02
+
+
+def design_effect(losses: Bool[np.ndarray, " N"], blocks: Shaped[np.ndarray, " N"]) -> float:
+    """Variance of the mean of clustered rows over that of independent ones, at least its prior value."""
+    _, index = np.unique(blocks, return_inverse=True)
+    sizes = np.bincount(index).astype(float)
+    total, clusters = sizes.sum(), len(sizes)
+    prior = 1.0 + PRIOR_CORRELATION * (float((sizes**2).sum() / total) - 1.0)
+    share = losses.mean()
+    if clusters < 2 or share in (0.0, 1.0):
+        return prior
+    residuals = np.bincount(index, weights=losses - share)
+    clustered = clusters / (clusters - 1) * float((residuals**2).sum()) / total**2
+    return max(prior, clustered * total / float(share * (1.0 - share)))
+
+
+def calibrate(verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level: float) -> Calibration:
+    """Choose the margin on the calibration split.
+
+    Both bounds must hold at a margin, each at `level`: a margin that breaks either bound passes with probability at
+    most `level`, and so does the first such margin in the order of the tests.
+    """
+    rows = []
+    margin, reason = np.inf, ""
+    for candidate in MARGINS:
+        losses = verdicts.losses(candidate)
+        risk = clustered_upper_bound(losses, verdicts.blocks, level)
+        ictal_risk = clustered_upper_bound(losses[verdicts.ictal], verdicts.blocks[verdicts.ictal], level)
+        passed = risk <= max_risk and ictal_risk <= max_ictal_risk
+        accepted = float((verdicts.margin > candidate).mean())
+        rows.append((candidate, threshold_of(candidate), accepted, float(losses.mean()), risk, ictal_risk, passed))
+        if not passed:
+            reason = _why(candidate, risk, max_risk, ictal_risk, max_ictal_risk, int(losses.sum()))
+            break
+        margin = candidate
+    columns = ["margin", "threshold", "accepted", "risk", "risk_bound", "ictal_risk_bound", "passed"]
+    return Calibration(float(margin), pd.DataFrame(rows, columns=columns), reason or "every margin of the grid passed")
+
+
+def _why(margin: float, risk: float, max_risk: float, ictal: float, max_ictal: float, losses: int) -> str:
+    broken = [
+        f"{name} {bound:.4f} > {limit:g}"
+        for name, bound, limit in (("risk bound", risk, max_risk), ("ictal risk bound", ictal, max_ictal))
+        if bound > limit
+    ]
+    text = f"stopped at margin {margin:g} (tau {threshold_of(margin):.4f}): {' and '.join(broken)}"
+    if margin == MARGINS[0] and not losses:
+        text += "; without a single loss, so the calibration split is too small for these bounds"
+    return text
+
+
+def violation_rate(
+    verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level: float, *, resamples: int = 200, seed: int = 0
+) -> float:
+    """Share of block resamples in which a margin calibrated on drawn recordings breaks a bound on the others.
+
+    Each resample draws half of the recordings for calibration and measures the risk on those it did not draw.
+
+    Raises:
+        ValueError: fewer than four recordings.
+    """
+    names = np.unique(verdicts.blocks)
+    if len(names) < 4:
+        raise ValueError(f"{len(names)} recordings: resampling needs at least four")
+    generator = np.random.default_rng(seed)
+    broken = 0
+    for _ in range(resamples):
+        drawn = generator.permutation(names)[: len(names) // 2]
+        inside = np.isin(verdicts.blocks, drawn)
+        margin = calibrate(verdicts.take(inside), max_risk, max_ictal_risk, level).margin
+        unseen = verdicts.take(~inside)
+        losses = unseen.losses(margin)
+        ictal = losses[unseen.ictal].mean() if unseen.ictal.any() else 0.0
+        broken += bool(losses.mean() > max_risk or ictal > max_ictal_risk)
+    return broken / resamples

@@ -1,0 +1,54 @@
+"""One recording of intracranial EEG, whatever file it came from: facts known at once, samples read on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+ReadSamples = Callable[[int, int], Shaped[np.ndarray, "C N"]]
+OpenSignal = Callable[[], AbstractContextManager[ReadSamples]]
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A stretch of uninterrupted signal.
+
+    `seizures_s` are (onset, offset) in seconds from the start of this recording, cut at its ends. `begins_s` is the
+    recording's place on the patient's clock, None where the files do not tell. `group` names records that are
+    split among themselves (tables of independent records). `notes` state what was left out or repaired.
+    """
+
+    patient: str
+    name: str
+    path: Path
+    n_channels: int
+    n_samples: int
+    rate_hz: float
+    open_signal: OpenSignal
+    seizures_s: list[Span] = field(default_factory=list)
+    begins_s: float | None = None
+    group: str | None = None
+    continues: bool = False
+    channel_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.rate_hz
+
+
+@dataclass(frozen=True)
+class BadRecording:
+    """A file that cannot be used, and why."""
+
+    patient: str
+    name: str
+    path: Path
+    message: str

@@ -1,0 +1,65 @@
+"""Blocks of a recording at another sampling rate, equal to resampling the whole of it at once."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from ..errors import DataError
+from .ieeg_recording import ReadSamples
+
+RATE_TOLERANCE = 1e-4
+
+
+def ratio(rate_hz: float, target_hz: float, name: str) -> Fraction:
+    """Target over own rate as a fraction with a denominator of at most 1000 (it is off by less than 1e-6).
+
+    Raises:
+        DataError: the own rate is below the target.
+    """
+    if rate_hz < target_hz * (1 - RATE_TOLERANCE):
+        raise DataError(
+            f"{name}: recorded at {rate_hz:g} Hz, below data.sample_rate_hz={target_hz:g}; resampling cannot add what "
+            "was not recorded: lower data.sample_rate_hz"
+        )
+    return Fraction(target_hz / rate_hz).limit_denominator(1000)
+
+
+def resampled_length(samples: int, change: Fraction) -> int:
+    """Samples of a whole recording after resampling."""
+    return math.ceil(samples * change.numerator / change.denominator)
+
+
+def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadSamples:
+    """A reader of samples [start, stop) at the new rate: float32, or as they are if the rate stays.
+
+    Polyphase low-pass at the lower Nyquist frequency (Kaiser window, beta 5); beyond the recording's ends there is
+    silence, as in `scipy.signal.resample_poly`.
+
+    Args:
+        read: samples [start, stop) at the own rate.
+        samples: length of the recording at its own rate.
+        change: new rate over own rate, at most 1.
+    """
+    if change == 1:
+        return read
+    from scipy.signal import firwin, resample_poly
+
+    up, down = change.numerator, change.denominator
+    half = 10 * max(up, down)
+    taps = firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0)).astype(np.float32)
+    # Blocks start on an own sample that falls on a new one; the margin covers the filter.
+    margin = math.ceil(half / up / down) * down + down
+
+    def read_block(start: int, stop: int) -> np.ndarray:
+        first = start // up * up
+        own_start, own_stop = first * down // up - margin, math.ceil(stop * down / up) + margin
+        inside = np.asarray(read(max(0, own_start), min(samples, own_stop)), np.float32)
+        missing = (max(0, -own_start), max(0, own_stop - samples))
+        padded = np.pad(inside, ((0, 0), missing)) if any(missing) else inside
+        skip = margin * up // down + start - first
+        return resample_poly(padded, up, down, axis=1, window=taps)[:, skip : skip + stop - start]
+
+    return read_block
