@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .ast2_pruner import ASTPruner, Slices, TokenGating
+from .ast2_pruner import ASTPruner
 from .gates import GateValues
+from .token_gating import Slices, TokenGating
 from .token_sequence import TokenSequence, drop_tokens
 from .vit_blocks import Block, EmbeddingShape
 
