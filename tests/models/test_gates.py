@@ -47,7 +47,14 @@ def test_settling_closes_the_lowest_and_is_idempotent(gates: int, target: float,
     assert torch.equal(again, logit)
 
 
-def test_gates_far_from_their_target_stay() -> None:
-    logit = torch.ones(1, 20)
+def test_far_more_closed_gates_than_targeted_stay_closed() -> None:
+    logit = -torch.ones(1, 20)
     settle(logit, 0.5)
-    assert torch.equal(logit, torch.ones(1, 20))
+    assert torch.equal(logit, -torch.ones(1, 20))
+
+
+def test_too_few_closed_gates_are_made_up_for_by_rank() -> None:
+    logit = torch.linspace(0.5, 3.0, 20).view(1, -1)
+    settle(logit, 0.5)
+    assert (logit.flatten()[:10] < 0).all()
+    assert (logit.flatten()[10:] > 0).all()
