@@ -32,8 +32,8 @@ class NaiveAttention(nn.Module):
         self.qkv = fused.qkv
         self.projection = fused.projection
 
-    def forward(self, x: Tensor, key_bias: Tensor | None = None) -> Tensor:
-        """softmax(q k' / sqrt(d) + key_bias) v."""
+    def forward(self, x: Tensor, key_bias: Tensor | None = None, gates: None = None) -> Tensor:
+        """softmax(q k' / sqrt(d) + key_bias) v; dense models have no gates."""
         batch, tokens, width = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, width // self.num_heads).permute(2, 0, 3, 1, 4)
         query, key, value = qkv[0], qkv[1], qkv[2]

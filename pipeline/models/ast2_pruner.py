@@ -7,11 +7,10 @@ same logits. Token sparsity is set by `rho_target`, since a threshold that follo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -19,11 +18,10 @@ from pipeline.config.pruning import PruningConfig
 
 from .gates import INITIAL_LOGIT, GateValues, gate_value, settle
 from .keep_schedule import PruningPhase, final_phase, phase_at
-from .token_scores import TokenPlaces, TokenScores, score_tokens
+from .token_gating import Slices, TokenGating, flat_places, modal_stats
+from .token_scores import TokenPlaces, score_tokens
 from .token_selection import NEVER, frame_uniform, kept_count, random_scores, select_top, threshold_slope
 from .voronoi import build_voronoi_regions
-
-Slices = Mapping[str, tuple[int, int]]
 
 
 class PrunerConfig(PruningConfig):
@@ -35,37 +33,6 @@ class PrunerConfig(PruningConfig):
     modalities: list[str] = Field(["video"], min_length=1, description="their names; the first has the patch grid")
     num_patches_video: int | None = Field(None, description="patches per frame; the grid says the same")
     num_patches_audio: int = Field(0, ge=0, description="sound tokens per frame")
-
-
-@dataclass(frozen=True)
-class TokenGating:
-    """What one prune layer decided; S = T·N tokens, k kept.
-
-    Attributes:
-        index: flat positions t·N + n of kept tokens, rising.
-        kept: mask over all tokens; exempt ones (sound with `audio: keep`) are kept.
-        mask: the soft mask, 1 for exempt tokens; live in the modality logits and a learned kept share.
-        log_mask: log of the soft mask, computed without rounding to -inf.
-        keep_ratio: share of gated tokens that stays; its gradient is that of a learned kept share.
-        gated: places per frame that compete, [0, gated).
-        scores: the score's terms.
-    """
-
-    index: Int[Tensor, "B k"]
-    kept: Bool[Tensor, "B T N"]
-    mask: Float[Tensor, "B T N"]
-    log_mask: Float[Tensor, "B T N"]
-    keep_ratio: Float[Tensor, ""]
-    gated: int
-    scores: TokenScores
-
-    def sparsity(self) -> Float[Tensor, ""]:
-        """Share of gated tokens that are dropped."""
-        return 1.0 - self.kept[:, :, : self.gated].float().mean()
-
-    def soft_sparsity(self) -> Float[Tensor, ""]:
-        """What the soft mask takes from gated tokens (the spec's `sparsity_token`); live."""
-        return 1.0 - self.mask[:, :, : self.gated].mean()
 
 
 class ASTPruner(nn.Module):
@@ -218,7 +185,7 @@ class ASTPruner(nn.Module):
             )
         share = count / (frames * gated) + (keep - keep.detach())
         return TokenGating(
-            _positions(chosen.index, frames, gated, per_frame), kept, mask, log_mask, share, gated, scores
+            flat_places(chosen.index, frames, gated, per_frame), kept, mask, log_mask, share, gated, scores
         )
 
     def _ranking(self, score: Float[Tensor, "B T N"], slices: Slices) -> Float[Tensor, "B T N"]:
@@ -249,10 +216,10 @@ class ASTPruner(nn.Module):
 
     @torch.no_grad()
     def settle_gates(self) -> None:
-        """Close exactly the targeted number of gates of each kind, the lowest logits, where it is nearly reached.
+        """Close exactly the targeted number of gates of each kind, the lowest logits.
 
-        Around its target a hard count goes on changing by a gate or two, and training may stop at any moment. A kind
-        that is further away (another loss holds it there) or has no weight in L_AST stays as it is.
+        Around its target a hard count goes on changing by a gate or two, and a short training may not arrive. A kind of
+        which far more are closed (another loss asks for it), or without weight in L_AST, stays as it is.
         """
         for kind, logit in (("head", self.head_logit), ("ch", self.ch_logit), ("block", self.block_logit)):
             if logit is not None and getattr(self.cfg, f"lambda_{kind}") > 0:
@@ -327,25 +294,3 @@ def build_pruner(
     }
     cfg = PrunerConfig.model_validate(settings.model_dump() | geometry)
     return ASTPruner(cfg, embed_dim, num_heads, depth, side * side + competing, mlp_hidden=mlp_hidden)
-
-
-def modal_stats(gating: TokenGating, slices: Slices) -> dict[str, dict[str, Tensor]]:
-    """What the gating took from each modality, and its mean time term (spec §6.6-6)."""
-    return {
-        name: {
-            "sparsity": 1.0 - gating.mask[:, :, start:stop].mean(),
-            "sparsity_hard": 1.0 - gating.kept[:, :, start:stop].float().mean(),
-            "H_time_mean": gating.scores.time[:, start:stop].mean(),
-        }
-        for name, (start, stop) in slices.items()
-        if stop <= gating.gated
-    }
-
-
-def _positions(index: Int[Tensor, "B k"], frames: int, gated: int, per_frame: int) -> Int[Tensor, "B K"]:
-    """Flat positions among all tokens of those kept among the gated ones, with all exempt ones, rising."""
-    if gated == per_frame:
-        return index
-    index = index // gated * per_frame + index % gated
-    exempt = torch.arange(frames * per_frame, device=index.device).unflatten(0, (frames, per_frame))[:, gated:]
-    return torch.cat([index, exempt.flatten().expand(len(index), -1)], dim=1).sort(dim=1).values

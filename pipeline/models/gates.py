@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 INITIAL_LOGIT = 3.0
-# A count this near to its target (in gates, or as a share) is settled on it, with logits this clear of zero.
+# More closed gates than targeted by no more than this (in gates, or as a share) is chatter around the target; settled
+# logits are this clear of zero.
 NEAR_GATES, NEAR_SHARE, CLEARANCE = 1, 0.1, 0.1
 ATTENTION, MLP = 0, 1
 
@@ -62,10 +63,10 @@ def gate_value(logit: Float[Tensor, "L W"], soft: bool) -> Float[Tensor, "L W"]:
 
 @torch.no_grad()
 def settle(logit: Float[Tensor, "L W"], target: float) -> None:
-    """Close exactly round(target · gates), the lowest logits, if about as many are closed already. In place."""
+    """Close exactly round(target · gates), the lowest logits, unless far more are closed already. In place."""
     wanted = round(target * logit.numel())
     closed = int((logit <= 0).sum())
-    if abs(closed - wanted) > max(NEAR_GATES, NEAR_SHARE * logit.numel()):
+    if closed - wanted > max(NEAR_GATES, NEAR_SHARE * logit.numel()):
         return
     order = logit.flatten().argsort(stable=True)
     flat = logit.flatten().clone()

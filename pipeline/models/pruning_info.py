@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .ast2_pruner import ASTPruner, Slices, TokenGating, modal_stats
+from .ast2_pruner import ASTPruner
 from .gates import GateValues
+from .token_gating import Slices, TokenGating, modal_stats
 
 
 def pruning_info(

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .ast2_pruner import ASTPruner, Slices, TokenGating
+from .ast2_pruner import ASTPruner
+from .token_gating import Slices, TokenGating
 
 
 @dataclass(frozen=True)

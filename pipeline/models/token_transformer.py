@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .ast2_pruner import ASTPruner, Slices, TokenGating
+from .ast2_pruner import ASTPruner
 from .gates import GateValues
 from .rival_reduction import reduce_by_attention
+from .token_gating import Slices, TokenGating
 from .token_sequence import TokenSequence, drop_tokens
 from .vit_blocks import Attended, Block, EmbeddingShape
 

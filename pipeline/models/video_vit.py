@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from pipeline.config.pruning import PruningConfig
 
-from .ast2_pruner import ASTPruner, Slices, build_pruner
+from .ast2_pruner import ASTPruner, build_pruner
 from .audio_transformer import AudioTransformer
 from .pruning_info import pruning_info
+from .token_gating import Slices
 from .token_transformer import NetShape, TokenTransformer, TransformerConfig, TransformerOutput
 from .vit_blocks import AudioEmbedding, PatchEmbedding
 

@@ -281,7 +281,8 @@ def _save(run: Run, state: TrainingState) -> None:
 
 
 def _epoch_line(state: TrainingState, epoch: int, epochs: int) -> str:
-    latest = {f"{split} {metric}": value for when, _, split, metric, value in state.history if when == epoch}
+    rows = [row for row in state.history if row[0] == epoch and "/" not in row[3]]  # not those of single layers
+    latest = {f"{split} {metric}": value for _, _, split, metric, value in rows}
     return f"epoch {epoch}/{epochs}  " + "  ".join(f"{name} {value:.4g}" for name, value in latest.items())
 
 

@@ -195,8 +195,6 @@ def test_other_sizes_of_sound_are_refused_by_name() -> None:
 
 
 def test_impossible_models_are_refused() -> None:
-    with pytest.raises(ValueError, match="no pruner"):
-        make("early", use_ast_prune=True)
     # The checker of annotations that runs under tests also refuses unknown options, naming them likewise.
     with pytest.raises(Exception, match="fusion"):
         make("middle")

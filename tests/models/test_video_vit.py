@@ -121,7 +121,6 @@ def test_other_sizes_are_refused_by_name(shape: tuple[int, ...], told: str) -> N
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"use_ast_prune": True}, "no pruner"),
         ({"num_heads": 5}, "num_heads=5"),
         ({"patch_size": 12}, "patch_size=12"),
         ({"pool": "max"}, "pool"),
