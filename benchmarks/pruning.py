@@ -2,6 +2,8 @@
 
 Sizes are those of the bars: T=8, 112 px, patch 16, width 192, 12 blocks, half of the tokens dropped after block 3.
 
+Accuracy and speed against rivals come with them (`benchmarks.pruning_accuracy`, which has a command of its own).
+
 Run: python -m benchmarks.pruning --json OUT
 """
 
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import pruning_accuracy
 from benchmarks.figures import Figure, interleaved_median_s, parse_json_flag, report
 from benchmarks.training import counted_flops
 from pipeline.hw_proxy.flops_estimator import flops_bytes_per_layer, total_macs
@@ -188,7 +191,8 @@ def main() -> None:
     arguments = parse_json_flag(__doc__ or "")
     torch.set_num_threads(1)
     figures = [*evaluation_time(), *scoring_time(), *training_time()]
-    report([*figures, *equivalences(), *exact_counts(), *estimated_costs()], arguments.json)
+    figures += [*equivalences(), *exact_counts(), *estimated_costs(), *pruning_accuracy.figures()]
+    report(figures, arguments.json)
 
 
 if __name__ == "__main__":

@@ -152,8 +152,13 @@ def _write_run(
         ]
     )
     write_parquet(folder / "predictions.parquet", predictions.reset_index(drop=True))
-    write_parquet(folder / "history.parquet", _history(config, accuracy, rng))
+    pruned = config.training.mode != "dense_baseline"
+    history = _history(config, accuracy, rng)
+    write_parquet(folder / "history.parquet", pd.concat([history, _sparsity_history(config)]) if pruned else history)
     metrics = {split: _metrics(predictions[predictions["split"] == split]) for split in ("val", "test")}
+    if pruned:
+        metrics = {split: values | _sparsities(config, 1.0) | {"kept_tokens": 0.5} for split, values in metrics.items()}
+        _write_pruning_record(folder / "pruning", config, tested, rng)
     note = "same videos in all splits, cut in time" if by_time else ""
     write_parquet(folder / "metrics.parquet", _long(config, metrics).assign(note=note))
     scale = 2.0 if config.data.use_audio else 1.0
@@ -165,6 +170,8 @@ def _write_run(
         "train_time": 0.0 if config.training.num_epochs == 0 else 36.0 * scale,
         "peak_memory": 410.0,
     }
+    if pruned:
+        cost |= {"forward_time": 1.3, "dense_forward_time": 2.0, "macs_per_clip": 15.0e6, "compact_forward_time": 1.1}
     write_parquet(folder / "cost.parquet", _long(config, {"all": cost}))
     write_text(folder / "benchmark.jsonl", json.dumps(_benchmark(40.0 * scale, rng)) + "\n")
     write_json(folder / "progress.json", {"run": config.experiment, "stage": "train", "epoch": 40, "epochs": 40})
@@ -195,6 +202,39 @@ def _history(config: RunConfig, accuracy: float, rng: np.random.Generator) -> pd
             rows.append((epoch, 12 * epoch, "val", "video_top1", accuracy * (0.4 + 0.6 * done) + rng.normal(0, 0.02)))
             rows.append((epoch, 12 * epoch, "val", "video_nll", 1.8 - accuracy * done))
     return pd.DataFrame(rows, columns=["epoch", "step", "split", "metric", "value"])
+
+
+def _sparsities(config: RunConfig, done: float) -> dict[str, float]:
+    ast = config.ast
+    gates = {"head": ast.target_head, "ch": ast.target_ch, "block": ast.target_block} if ast.gates else {}
+    targets = {"token": 1.0 - ast.keep_shares()[-1], **gates}
+    return {f"sparsity_{kind}": target * min(1.0, 1.4 * done) for kind, target in targets.items()}
+
+
+def _sparsity_history(config: RunConfig) -> pd.DataFrame:
+    epochs = config.epochs()
+    rows = []
+    for epoch in range(1, epochs + 1):
+        for name, value in _sparsities(config, epoch / epochs).items():
+            rows.append((epoch, 12 * epoch, "train", name, value))
+            layers = [1] if name == "sparsity_token" else range(config.model.depth)
+            rows += [(epoch, 12 * epoch, "train", f"{name}/block{k}", value * (0.8 + 0.1 * k)) for k in layers]
+    return pd.DataFrame(rows, columns=["epoch", "step", "split", "metric", "value"])
+
+
+def _write_pruning_record(folder: Path, config: RunConfig, tested: pd.DataFrame, rng: np.random.Generator) -> None:
+    """Masks that follow the disc's scores, for the first video of each class."""
+    first = tested.sort_values(["label", "video_id"]).groupby("label").head(1)
+    frames, patches = config.data.num_frames, (config.data.image_size // config.model.patch_size) ** 2
+    rows = [
+        {"video_id": row["video_id"], "label": row["label"], "frame_ids": list(range(0, 2 * frames, 2))}
+        for _, row in first.iterrows()
+    ]
+    write_parquet(folder / "windows.parquet", pd.DataFrame(rows).assign(top=4, left=16))
+    scores = rng.random((len(first), frames, patches)).astype(np.float32)
+    write_npy(folder / "scores.npy", scores)
+    write_npy(folder / "kept.npy", scores > np.median(scores, axis=(1, 2), keepdims=True))
+    write_npy(folder / "entropy.npy", (3.0 + scores.mean(axis=1)).astype(np.float32))
 
 
 def _metrics(predictions: pd.DataFrame) -> dict[str, float]:

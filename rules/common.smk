@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
 
+from pipeline.artifacts import sha256_of_file
 from pipeline.config import load_preset, resolve_run
 from pipeline.config.cascade_loading import resolve_cascade
 from pipeline.data.ieeg_layout import demo_patient_names, patients_of
@@ -205,6 +206,14 @@ def run_tables(names):
         name=names,
         seed=PRESET.seeds,
         table=tables,
+    )
+
+
+def finished_variants():
+    """The variants of groups that were run, each with a hash of its metrics, so that a new one is noticed."""
+    tables = [Path(path) for path in joined_metrics(set(RUNS) - set(EXPERIMENTS))]
+    return sorted(
+        [str(path), sha256_of_file(path)] for path in tables if path.is_file()
     )
 
 

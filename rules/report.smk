@@ -24,6 +24,8 @@ rule make_report:
     threads: 2
     params:
         preset=SETTINGS.preset,
+        # Variants are shown where they were run, but a report never asks for them.
+        variants=finished_variants(),
         results=lambda wildcards, output: str(Path(output.page).parent),
     shell:
         "python -m scripts.make_report --preset {params.preset} --results {params.results:q} --out {output.page:q} > {log:q} 2>&1"

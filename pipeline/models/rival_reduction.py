@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .ast2_pruner import ASTPruner, TokenGating
+from .ast2_pruner import ASTPruner
 from .cls_attention import fuse_inattentive
+from .token_gating import TokenGating
 from .token_merging import merge_similar
 from .token_scores import TokenScores
 from .token_sequence import TokenSequence

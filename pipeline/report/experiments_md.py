@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..experiments import Catalogue, Experiment
+from ..experiments import VARIANT_MARK, Catalogue, Experiment, Group
 
 HEADER = """\
 # Experiments of Version-C
@@ -39,7 +39,22 @@ def render(catalogue: Catalogue) -> str:
         members = {name: entry for name, entry in catalogue.experiments.items() if entry.phase == phase}
         parts.append(f"## {title}\n\nAll of it: `{snakemake_command(phase)}`\n")
         parts += [_entry(name, entry) for name, entry in members.items()]
+    parts += [_group(name, group) for name, group in catalogue.groups.items()]
     return "\n".join(parts)
+
+
+def _group(name: str, group: Group) -> str:
+    """A group of variants: one command, and a table of its members."""
+    command = snakemake_command(name, "bench")
+    lines = [f"## {group.title}", "", f"{group.purpose} All of it: `{command}`", ""]
+    lines += ["| Target | What it is | Changes |", "|---|---|---|"]
+    for variant, change in group.variants.items():
+        overrides = group.overrides | change.overrides
+        text = ", ".join(f"`{key}: {_yaml(value)}`" for key, value in overrides.items())
+        sizes = "; sizes from the preset" if change.sized else ""
+        lines.append(f"| `{group.base}{VARIANT_MARK}{variant}` | {change.title} | {text}{sizes} |")
+    beside = ", ".join(f"`{name}`" for name in group.beside)
+    return "\n".join([*lines, "", f"Beside them: {beside}.", ""])
 
 
 def _entry(name: str, entry: Experiment) -> str:

@@ -101,8 +101,12 @@ def _time(arm: Arm, dense: Arm) -> float:
     ratios = [ratio for ratio in map(_ratio, arm.runs) if ratio is not None]
     if ratios:
         return sum(ratios) / len(ratios)
+    if is_pruned(arm):
+        return math.nan
+    if arm.runs[0].config.model == dense.runs[0].config.model:
+        return 1.0
     own, other = arm.cost("forward_time"), dense.cost("forward_time")
-    return math.nan if own is None or not other or is_pruned(arm) else own / other
+    return math.nan if own is None or not other else own / other
 
 
 def _ratio(run: Run) -> float | None:

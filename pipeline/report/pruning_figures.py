@@ -51,7 +51,9 @@ def cost_accuracy_chart(data: pd.DataFrame, cost: str, title: str, description: 
     domain = [0.9 * data[cost].min(), placed["label_x"].max() * 1.28]
     bottom, top = min(low, placed["label_y"].min()), max(high, placed["label_y"].max())
     y_scale = alt.Scale(domain=[bottom - 0.5, top + 0.5], zero=False, nice=False)
-    x = alt.X(f"{cost}:Q", title=title, scale=alt.Scale(domain=domain, zero=False, nice=False))
+    ticks = [tick for tick in range(0, 1000, 10) if domain[0] <= tick <= placed["label_x"].max()]
+    axis = alt.Axis(values=ticks, grid=False, titleAnchor="start")
+    x = alt.X(f"{cost}:Q", title=title, scale=alt.Scale(domain=domain, zero=False, nice=False), axis=axis)
     y = alt.Y("accuracy:Q", title="test videos right, %", scale=y_scale)
     names = list(FAMILIES)
     colour = alt.Color("family:N", scale=alt.Scale(domain=names, range=[SERIES[1], SERIES[0], SERIES[3]]))
@@ -76,7 +78,7 @@ def cost_accuracy_chart(data: pd.DataFrame, cost: str, title: str, description: 
         tooltip=["experiment:N", "label:N"],
     )
     texts = base.mark_text(align="left", dx=4, aria=False).encode(
-        x=alt.X("label_x:Q", title=title), y=alt.Y("label_y:Q"), text="experiment:N"
+        x=alt.X("label_x:Q", title=title, axis=axis), y=alt.Y("label_y:Q"), text="experiment:N"
     )
     chart = alt.layer(front.encode(x=x, y=y), leaders, bounds, points, texts).properties(width=WIDTH, height=HEIGHT)
     return finish(chart, description)
@@ -85,7 +87,7 @@ def cost_accuracy_chart(data: pd.DataFrame, cost: str, title: str, description: 
 def pareto_front(data: pd.DataFrame, cost: str) -> pd.DataFrame:
     """The rows that no other row beats in cost and accuracy, cheapest first."""
     ordered = data.sort_values([cost, "accuracy"], ascending=[True, False])
-    return ordered[ordered["accuracy"] > ordered["accuracy"].cummax().shift(fill_value=-np.inf)]
+    return ordered[ordered["accuracy"] > ordered["accuracy"].astype(float).cummax().shift(fill_value=-np.inf)]
 
 
 def sparsity_chart(data: pd.DataFrame, targets: dict[str, float], description: str) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def sparsity_chart(data: pd.DataFrame, targets: dict[str, float], description: s
         targets: percent, by kind.
         description: the figure in words.
     """
-    layers = [layer for layer in dict.fromkeys(data["layer"]) if layer != "all"]
+    layers = sorted(set(data["layer"]) - {"all"}, key=lambda layer: int(layer.removeprefix("block ")))
     order = ["all", *layers]
     colour = alt.Color(
         "layer:N",
@@ -111,7 +113,8 @@ def sparsity_chart(data: pd.DataFrame, targets: dict[str, float], description: s
     panels = []
     for kind in dict.fromkeys(data["kind"]):
         mine = data[data["kind"] == kind]
-        x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False))
+        axis = alt.Axis(tickMinStep=1, grid=False, format="d")
+        x = alt.X("epoch:Q", title="epoch", axis=axis, scale=alt.Scale(domain=[0, int(data["epoch"].max())]))
         y = alt.Y("value:Q", title=f"{kind} dropped, %", scale=alt.Scale(domain=[0, 100]))
         base = alt.Chart(mine).encode(x=x, y=y, color=colour)
         size = alt.condition("datum.layer == 'all'", alt.value(3), alt.value(1.6))

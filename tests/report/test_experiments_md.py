@@ -22,7 +22,9 @@ def test_the_file_is_what_the_catalogue_renders() -> None:
 
 def test_every_experiment_stands_under_its_phase_with_purpose_config_and_command() -> None:
     text = render(CATALOGUE)
-    sections = dict(zip(CATALOGUE.phases, re.split(r"^## ", text, flags=re.MULTILINE)[1:], strict=True))
+    sections = dict(
+        zip([*CATALOGUE.phases, *CATALOGUE.groups], re.split(r"^## ", text, flags=re.MULTILINE)[1:], strict=True)
+    )
     for name, entry in CATALOGUE.experiments.items():
         block = sections[entry.phase].split(f"### {name}\n")[1].split("\n### ")[0]
         for part in (entry.purpose, f"`{entry.config}`", f"snakemake --cores all {name}", f"scripts.{entry.script} "):

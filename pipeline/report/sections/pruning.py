@@ -132,10 +132,10 @@ def _table(data: pd.DataFrame) -> Table:
             number_column("seeds", "Seeds", "{:.0f}"),
             Column("Accuracy", _accuracy_cell, numeric=True),
             Column("Minus dense, points", _difference_cell, numeric=True),
-            number_column("macs", "MACs, % of dense", "{:.0f}", 100),
-            number_column("time", "Time, % of dense", "{:.0f}", 100),
-            number_column("kept_tokens", "Tokens kept, %", "{:.0f}", 100),
-            number_column("target_kept", "Target's tokens kept, %", "{:.0f}", 100),
+            number_column("macs", "MACs, % of dense", "{:.0f}", 100.0),
+            number_column("time", "Time, % of dense", "{:.0f}", 100.0),
+            number_column("kept_tokens", "Tokens kept, %", "{:.0f}", 100.0),
+            number_column("target_kept", "Target's tokens kept, %", "{:.0f}", 100.0),
         ),
     )
 
@@ -191,9 +191,9 @@ def _targets(arms: tuple[Arm, ...]) -> Table:
         (
             text_column("experiment", "Experiment"),
             text_column("kind", "Of"),
-            number_column("target", "Asked for, %", "{:.1f}", 100),
-            number_column("realised", "Got, %", "{:.1f}", 100),
-            number_column("off_by", "Off by, points", "{:+.2f}", 100),
+            number_column("target", "Asked for, %", "{:.1f}", 100.0),
+            number_column("realised", "Got, %", "{:.1f}", 100.0),
+            number_column("off_by", "Off by, points", "{:+.2f}", 100.0),
         ),
     )
 
