@@ -17,7 +17,7 @@ rule make_modelled_table:
     conda:
         ENVIRONMENT
     params:
-        out=MODELLED,
+        out=lambda wildcards, output: str(Path(output.layers).parent),
         rows=PRESET.phase0.modelled_rows,
         library=DEFAULTS.hw.library,
     shell:
@@ -42,7 +42,7 @@ rule profile_host:
         ENVIRONMENT
     threads: workflow.cores
     params:
-        out=PROFILE,
+        out=lambda wildcards, output: str(Path(output.layers).parent),
         grid=PRESET.phase0.host_grid,
     shell:
         "python -m scripts.profile_host --out {params.out:q} --grid {params.grid}"
@@ -129,7 +129,7 @@ rule predict_hardware:
     params:
         runs=pruned_runs(),
         out=lambda wildcards, output: str(Path(output.predictions).parent),
-        profile=PROFILE,
+        profile=lambda wildcards, input: str(Path(input.profile).parent),
         repeats=PRESET.phase0.design_repeats,
         library=DEFAULTS.hw.library,
     shell:
