@@ -29,24 +29,29 @@ ANNEALED_UNTIL, ANNEALED_UNTIL_IF_CLOSE = 0.92, 0.5
 CLOSE = 0.02
 # Long chains are out of the tree's reach unless the gap is small already.
 SHORT_CHAIN = 32
-# Walks end in different valleys: as many as have this many moves per segment and root of the slots, then longer ones.
-ENOUGH_MOVES, MOST_WALKS = 6000, 8
+# Walks end in different valleys: as many as can have enough moves, then longer ones.
+MOST_WALKS = 8
 ORIGINS = ("start", "random", "path", "random")
-# Start temperature of the odd walks in mean latencies (the even ones start twice as hot), and the price of excess
-# memory: below 10, or much cooler, a walk may end among mappings that do not fit.
-HOT_SERIAL, HOT_BALANCED, PRICE = 0.3, 0.1, 10.0
+# Start temperature in mean latencies, and the price of excess memory: below 10, or much cooler, a walk may end among
+# mappings that do not fit.
+HOT_SERIAL, HOT_BALANCED, PRICE = 0.3, 0.15, 10.0
+
+
+def enough_moves(search: Search) -> float:
+    """Moves of a walk long enough; the period needs every slot tried, the sum of times mostly the near ones."""
+    K, S = search.instance.latency_ms.shape
+    return 1500.0 * K * S if search.balanced else 6000.0 * K * math.sqrt(S)
 
 
 def anneal_walks(search: Search, end: float, start: Int[np.ndarray, " K"]) -> None:
     """Independent walks from different origins, then a cooler one from the best, half as long."""
     hot = HOT_BALANCED if search.balanced else HOT_SERIAL
-    K, S = search.instance.latency_ms.shape
-    walks = min(MOST_WALKS, max(1, int(search.moves_until(end) / (ENOUGH_MOVES * K * math.sqrt(S)))))
+    walks = min(MOST_WALKS, max(1, int(search.moves_until(end) / enough_moves(search))))
     for number in range(walks):
         begin = search.budget.used()
         share = max(0.0, end - begin) / (walks - number + 0.5)
         origin = origin_of(search, ORIGINS[number % len(ORIGINS)], start)
-        anneal_until(search, begin + share, origin, hot * (1 + number % 2), PRICE)
+        anneal_until(search, begin + share, origin, hot, PRICE)
     anneal_until(search, end, origin_of(search, "best", start), hot / 3, 3 * PRICE)
 
 

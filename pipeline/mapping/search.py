@@ -201,7 +201,7 @@ def anneal_until(search: Search, end: float, start: Int[np.ndarray, " K"], hot: 
         else:
             share = moves / search.moves_per_s / max(search.budget.seconds or 0.0, 1e-9)
             following = min(1.0, progress + share / (end - begin))
-        before_s = time.perf_counter()
+        before_s = search.budget.clock()
         anneal_stretch(
             search,
             m,
@@ -211,7 +211,7 @@ def anneal_until(search: Search, end: float, start: Int[np.ndarray, " K"], hot: 
             10.0 ** (following - progress),
             moves,
         )
-        search.moves_per_s = moves / max(time.perf_counter() - before_s, 1e-6)
+        search.moves_per_s = moves / max(search.budget.clock() - before_s, 1e-6)
         progress = min(1.0, max(0.0, (search.budget.used() - begin) / (end - begin)))
 
 
