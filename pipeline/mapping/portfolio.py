@@ -12,6 +12,7 @@ from .instance import MappingInstance, infeasible_reason
 from .objective import Objective
 from .search import (
     Clock,
+    Search,
     anneal_until,
     begin_search,
     bound_until,
@@ -24,20 +25,34 @@ from .search import (
 from .solution import Solution
 
 # Share of the budget at which annealing ends: early where the tree has nearly closed the gap already.
-ANNEALED_UNTIL, ANNEALED_UNTIL_IF_CLOSE = 0.86, 0.5
+ANNEALED_UNTIL, ANNEALED_UNTIL_IF_CLOSE = 0.92, 0.5
 CLOSE = 0.02
-# Length of a round against the others, hot in mean latencies, price of excess memory, start.
-SERIAL_ROUNDS = [(0.16, 0.1, 3.0, "greedy"), (0.22, 0.3, 1.0, "path"), (0.28, 0.1, 3.0, "random")]
-BALANCED_ROUNDS = [(0.16, 0.1, 1.0, "random"), (0.22, 0.03, 1.0, "best"), (0.28, 0.1, 1.0, "path")]
-# Short chains settle soon: many starts find the optimum more often than a few long walks.
+# Long chains are out of the tree's reach unless the gap is small already.
 SHORT_CHAIN = 32
-SHORT_ROUNDS = [
-    (1.0, hot, weight, origin)
-    for hot, weight, origin in (
-        (0.1, 1.0, "path"), (0.1, 10.0, "random"), (0.2, 1.0, "random"), (0.1, 10.0, "path"), (0.4, 3.0, "random"),
-        (0.05, 10.0, "path"), (0.1, 1.0, "path"), (0.4, 1.0, "path"),
-    )
-]  # fmt: skip
+# Walks end in different valleys: as many as can have enough moves, then longer ones.
+MOST_WALKS = 8
+ORIGINS = ("start", "random", "path", "random")
+# Start temperature in mean latencies, and the price of excess memory: below 10, or much cooler, a walk may end among
+# mappings that do not fit.
+HOT_SERIAL, HOT_BALANCED, PRICE = 0.3, 0.15, 10.0
+
+
+def enough_moves(search: Search) -> float:
+    """Moves of a walk long enough; the period needs every slot tried, the sum of times mostly the near ones."""
+    K, S = search.instance.latency_ms.shape
+    return 1500.0 * K * S if search.balanced else 6000.0 * K * math.sqrt(S)
+
+
+def anneal_walks(search: Search, end: float, start: Int[np.ndarray, " K"]) -> None:
+    """Independent walks from different origins, then a cooler one from the best, half as long."""
+    hot = HOT_BALANCED if search.balanced else HOT_SERIAL
+    walks = min(MOST_WALKS, max(1, int(search.moves_until(end) / enough_moves(search))))
+    for number in range(walks):
+        begin = search.budget.used()
+        share = max(0.0, end - begin) / (walks - number + 0.5)
+        origin = origin_of(search, ORIGINS[number % len(ORIGINS)], start)
+        anneal_until(search, begin + share, origin, hot, PRICE)
+    anneal_until(search, end, origin_of(search, "best", start), hot / 3, 3 * PRICE)
 
 
 def solve_portfolio(
@@ -58,23 +73,19 @@ def solve_portfolio(
     reason = infeasible_reason(instance)
     if reason is not None:
         return Solution(objective, "portfolio", None, math.inf, math.inf, seconds_startup=startup_s, reason=reason)
-    balanced = objective == "balanced"
     search = begin_search(instance, objective, seconds, iterations, seed, clock)
-    budget = search.budget
     start = first_mappings(search, objective, warm_start)
-    anneal_until(search, 0.06, start, 0.1, 3.0)
+    anneal_until(search, 0.05, start, 0.1, PRICE)
     if not math.isfinite(search.best_ms):  # what fits comes first: memory weighs far more than time
         prove_until(search, 0.1)
-        anneal_until(search, 0.16, start, 0.1, 100.0)
-    bound_until(search, 0.16)
-    prove_until(search, 0.2)
-    rounds = BALANCED_ROUNDS if balanced else SHORT_ROUNDS if instance.num_segments <= SHORT_CHAIN else SERIAL_ROUNDS
+        anneal_until(search, 0.16, start, 0.1, 10 * PRICE)
+    bound_until(search, 0.15)
     close = search.best_ms <= (1 + CLOSE) * search.bound.value_ms
+    if close or instance.num_segments <= SHORT_CHAIN:
+        prove_until(search, 0.2)
+        close = search.best_ms <= (1 + CLOSE) * search.bound.value_ms
     annealed_until = ANNEALED_UNTIL_IF_CLOSE if close else ANNEALED_UNTIL
-    for number, (length, hot, weight, origin) in enumerate(rounds):
-        left = sum(later[0] for later in rounds[number:])
-        end = budget.used() + max(0.0, annealed_until - budget.used()) * length / left
-        anneal_until(search, end, origin_of(search, origin, start), hot, weight)
+    anneal_walks(search, annealed_until, start)
     bound_until(search, annealed_until + 0.04)
     prove_until(search, 1.0)
     return solution_of(search, "portfolio", startup_s)

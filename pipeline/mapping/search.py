@@ -20,9 +20,9 @@ from .solution import Solution
 
 Clock = Callable[[], float]
 
-# A tree node costs about a fifth of an annealing move; a cautious rate keeps the last search within the limit.
-NODES_PER_MOVE = 5.0
-MOVES_PER_S = 1.5e6
+# A tree node costs about as much as an annealing move; a cautious rate keeps the last search within the limit.
+NODES_PER_MOVE = 1.0
+MOVES_PER_S = 7.5e6
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Search:
     bound: Bound
     best_ms: float = math.inf
     rounds: int = 0
-    moves_per_s: float = 1e5
+    moves_per_s: float = 1e6
     incumbent: list[tuple[float, float]] = field(default_factory=list)
     bounds: list[tuple[float, float]] = field(default_factory=list)
 
@@ -84,6 +84,11 @@ class Search:
         """Record the bound if it rose."""
         if not self.bounds or self.bound.value_ms > self.bounds[-1][1]:
             self.bounds.append((self.budget.elapsed_s(), self.bound.value_ms))
+
+    def moves_until(self, share: float) -> float:
+        """Annealing moves that fit into what is left of the budget up to `share` of it, roughly."""
+        left = max(0.0, share - self.budget.used())
+        return left * (self.budget.iterations or (self.budget.seconds or 0.0) * self.moves_per_s)
 
     def done(self) -> bool:
         """Whether the best mapping is proved optimal but for rounding, or none proved to exist."""
@@ -188,7 +193,7 @@ def anneal_until(search: Search, end: float, start: Int[np.ndarray, " K"], hot: 
     m = start.astype(np.int64)
     progress = 0.0
     while progress < 1.0:
-        moves = max(1000, int(0.03 * search.moves_per_s))
+        moves = max(1000, int(0.02 * search.moves_per_s))
         if search.budget.iterations is not None:
             left = (end - search.budget.used()) * search.budget.iterations
             moves = max(1, min(20_000, math.ceil(left)))
@@ -196,7 +201,7 @@ def anneal_until(search: Search, end: float, start: Int[np.ndarray, " K"], hot: 
         else:
             share = moves / search.moves_per_s / max(search.budget.seconds or 0.0, 1e-9)
             following = min(1.0, progress + share / (end - begin))
-        before_s = time.perf_counter()
+        before_s = search.budget.clock()
         anneal_stretch(
             search,
             m,
@@ -206,26 +211,26 @@ def anneal_until(search: Search, end: float, start: Int[np.ndarray, " K"], hot: 
             10.0 ** (following - progress),
             moves,
         )
-        search.moves_per_s = moves / max(time.perf_counter() - before_s, 1e-6)
+        search.moves_per_s = moves / max(search.budget.clock() - before_s, 1e-6)
         progress = min(1.0, max(0.0, (search.budget.used() - begin) / (end - begin)))
 
 
 def bound_until(search: Search, end: float) -> None:
     """Subgradient steps until `end`, or until they gain no more."""
     instance, bound = search.instance, search.bound
-    steps_cost = instance.num_segments * instance.num_slots * (instance.num_slots + 4) / 400.0
+    steps_cost = instance.num_segments * instance.num_slots * (instance.num_slots + 4) / 80.0
     target_ms = search.best_ms if math.isfinite(search.best_ms) else 2.0 * max(bound.value_ms, 1e-9)
     period_ms = search.best_ms if search.balanced else math.inf
     stalled = 0
     while search.budget.used() < end and not search.done() and stalled < 25:
         before = max(bound.state[0], bound.value_ms)
-        steps = 20 if steps_cost < 2e4 else 2
+        steps = 20 if steps_cost < 1e5 else 2
         improve_bound(instance, search.balanced, bound, target_ms, period_ms, steps)
         search.budget.spent += steps * steps_cost
         stalled = 0 if max(bound.state[0], bound.value_ms) > before + 1e-5 * target_ms else stalled + 1
         search.note_bound()
     if search.balanced and math.isfinite(search.best_ms):
-        steps = 100 if steps_cost < 2e4 else 20
+        steps = 100 if steps_cost < 1e5 else 20
 
         def go_on() -> bool:
             search.budget.spent += steps * steps_cost
