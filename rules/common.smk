@@ -1,5 +1,6 @@
 # Shared by all rules: the checked settings, the experiments they can make, and each job's inputs.
 import json
+import os
 import shlex
 import sys
 from pathlib import Path

@@ -40,7 +40,7 @@ rule profile_host:
         "<results>/benchmarks/profile_host.jsonl"
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: os.cpu_count()
     params:
         out=lambda wildcards, output: str(Path(output.layers).parent),
         grid=PRESET.phase0.host_grid,
@@ -125,7 +125,7 @@ rule predict_hardware:
         "<results>/benchmarks/predict_hardware.jsonl"
     conda:
         ENVIRONMENT
-    threads: workflow.cores
+    threads: os.cpu_count()
     params:
         runs=pruned_runs(),
         out=lambda wildcards, output: str(Path(output.predictions).parent),
