@@ -32,18 +32,18 @@ def target_tokens(dataset: UCF101Dataset, truth_path: Path, patch_size: int) -> 
     """
     videos = dataset.videos.reset_index(drop=True)
     truth = read_parquet(truth_path, COLUMNS)
-    by_video = dict(tuple(truth[truth["video_id"].isin(videos["video_id"])].groupby("video_id")))
+    known = truth[truth["video_id"].isin(videos["video_id"])]
+    by_video = {str(name): rows for name, rows in known.groupby("video_id")}
     data = dataset.cfg.data
     grid = data.image_size // patch_size
     result = np.zeros((len(dataset), data.num_frames, grid * grid), dtype=bool)
     for index in range(len(dataset)):
         plan = dataset.plan(index)
-        video = videos.loc[plan.video]
-        if video["video_id"] not in by_video:
-            raise DataError(
-                f"{truth_path}: no rows of {video['video_id']}; make the demo data again, or unset data.truth"
-            )
-        rows = by_video[video["video_id"]].set_index("frame").loc[plan.frame_ids]
+        video = videos.iloc[plan.video]
+        name = str(video["video_id"])
+        if name not in by_video:
+            raise DataError(f"{truth_path}: no rows of {name}; make the demo data again, or unset data.truth")
+        rows = by_video[name].set_index("frame").loc[plan.frame_ids]
         if rows["moving"].mean() >= LEAST_MOVING:
             boxes = _boxes_in_crop(rows, video, plan.top, plan.left, data.short_side)
             result[index] = _cover(boxes, grid, patch_size) >= LEAST_COVER

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +27,8 @@ from .token_transformer import TokenTransformer
 from .video_vit import VideoAudioAST, VideoViT
 from .vit_blocks import MLP, Attention, Block
 
-Model = TypeVar("Model", VideoViT, VideoAudioAST)
+SIZES = "block_sizes"
+Model = TypeVar("Model", bound=VideoViT | VideoAudioAST)
 
 
 def compact(model: Model) -> Model:
@@ -37,13 +37,14 @@ def compact(model: Model) -> Model:
     Raises:
         ValueError: the model has no gates.
     """
-    smaller = copy.deepcopy(model).eval()
+    smaller = copy.deepcopy(model)
+    smaller.eval()
     pruner, transformer = gated_part(smaller)
     gates = pruner.gates()
     if gates is None:
         raise ValueError("compact() needs a model with gates (use_ast_prune=True, ast_cfg gates=True)")
     with torch.no_grad():
-        for index, block in enumerate(transformer.blocks):
+        for index, block in enumerate(transformer.typed_blocks()):
             transformer.blocks[index] = _cut_block(block, gates.of_block(index))
     _remove_gates(pruner)
     return smaller
@@ -55,28 +56,32 @@ def gated_part(model: VideoViT | VideoAudioAST) -> tuple[ASTPruner, TokenTransfo
     Raises:
         ValueError: the model has no pruner.
     """
-    video = model.video if isinstance(model, VideoAudioAST) and model.fusion != "audio" else model
-    for owner in (model, video):
-        if owner.ast_pruner is not None:
-            return owner.ast_pruner, video.transformer
-    raise ValueError("the model has no pruner; build it with use_ast_prune=True")
+    video = _picture_net(model)
+    pruner = model.ast_pruner or video.ast_pruner
+    if pruner is None:
+        raise ValueError("the model has no pruner; build it with use_ast_prune=True")
+    return pruner, video.transformer
 
 
 def has_pruner(model: VideoViT | VideoAudioAST) -> bool:
     """Whether a model drops tokens or closes gates."""
-    video = model.video if isinstance(model, VideoAudioAST) and model.fusion != "audio" else model
-    return model.ast_pruner is not None or video.ast_pruner is not None
+    if isinstance(model, VideoAudioAST) and model.fusion == "audio":
+        return False
+    return model.ast_pruner is not None or _picture_net(model).ast_pruner is not None
+
+
+def _picture_net(model: VideoViT | VideoAudioAST) -> VideoViT:
+    return model.video if isinstance(model, VideoAudioAST) else model
 
 
 def save_compacted(path: Path, model: VideoViT | VideoAudioAST) -> None:
     """Write a compacted model as safetensors; heads and hidden units of each block are in its metadata."""
     _, transformer = gated_part(model)
-    sizes = {
-        "heads": json.dumps([block.num_heads for block in transformer.blocks]),
-        "mlp_hidden": json.dumps([block.hidden_dim for block in transformer.blocks]),
-    }
+    blocks = transformer.typed_blocks()
+    sizes = {"heads": [block.num_heads for block in blocks], "mlp_hidden": [block.hidden_dim for block in blocks]}
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_bytes(path, save(tensors, metadata=sizes))
+    # One entry: safetensors writes several in an order of its own, and equal models would differ in their bytes.
+    write_bytes(path, save(tensors, metadata={SIZES: json.dumps(sizes)}))
 
 
 def load_compacted(path: Path, model: Model) -> Model:
@@ -89,35 +94,35 @@ def load_compacted(path: Path, model: Model) -> Model:
     Raises:
         DataError: the file is missing, damaged, or of another configuration.
     """
-    smaller = copy.deepcopy(model).eval()
+    smaller = copy.deepcopy(model)
+    smaller.eval()
     pruner, transformer = gated_part(smaller)
     try:
         with safe_open(path, framework="pt") as file:
-            sizes: Mapping[str, str] = file.metadata() or {}
+            sizes = json.loads((file.metadata() or {})[SIZES])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        heads, hidden = json.loads(sizes["heads"]), json.loads(sizes["mlp_hidden"])
-        for index, old in enumerate(transformer.blocks):
-            transformer.blocks[index] = _resized(old, transformer, heads[index], hidden[index])
+        for index, (heads, hidden) in enumerate(zip(sizes["heads"], sizes["mlp_hidden"], strict=True)):
+            transformer.blocks[index] = _block_of_size(transformer, heads, hidden)
         _remove_gates(pruner)
         smaller.load_state_dict(tensors)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; train the pruned experiment first") from error
-    except (KeyError, IndexError, json.JSONDecodeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{path}: is not a compacted model of this configuration: {error}") from error
-    return smaller.eval()
+    smaller.eval()
+    return smaller
 
 
-def _resized(old: nn.Module, transformer: TokenTransformer, num_heads: int, hidden_dim: int) -> Block:
-    assert isinstance(old, Block)
-    return Block(transformer.cls_token.numel(), num_heads, 1.0, head_dim=transformer.head_dim, hidden_dim=hidden_dim)
+def _block_of_size(transformer: TokenTransformer, num_heads: int, hidden_dim: int) -> Block:
+    width = transformer.cls_token.numel()
+    return Block(width, num_heads, 1.0, head_dim=transformer.head_dim, hidden_dim=hidden_dim)
 
 
 def _remove_gates(pruner: ASTPruner) -> None:
     pruner.head_logit = pruner.ch_logit = pruner.block_logit = None
 
 
-def _cut_block(block: nn.Module, gates: BlockGates) -> Block:
-    assert isinstance(block, Block)
+def _cut_block(block: Block, gates: BlockGates) -> Block:
     cut = copy.deepcopy(block)
     if cut.attention is not None and gates.attention > 0:
         cut.attention = _cut_attention(cut.attention, gates.head > 0)

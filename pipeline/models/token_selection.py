@@ -8,7 +8,7 @@ so that the k-th token itself is clearly kept.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,7 +18,8 @@ from torch import Tensor
 NEVER = -1e4
 
 
-class Selection(NamedTuple):
+@dataclass(frozen=True)
+class Selection:
     """The k tokens of each sample that stay.
 
     Attributes:

@@ -150,9 +150,13 @@ class TokenTransformer(nn.Module):
         features = final[:, 0] if self.pool == "cls" else _weighted_mean(final[:, 1:], sequence.key_bias)
         return TransformerOutput(self.head(features), features, sequence, tuple(gatings), gates)
 
+    def typed_blocks(self) -> list[Block]:
+        """The blocks, as what they are."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
     def shape(self, *embeddings: EmbeddingShape, pruner: ASTPruner | None = None, gated: int = 0) -> NetShape:
         """The sizes of the net whose tokens come from `embeddings`, of which `gated` per frame compete to stay."""
-        blocks = [block for block in self.blocks if isinstance(block, Block)]
+        blocks = self.typed_blocks()
         per_frame = sum(embedding.tokens_per_frame for embedding in embeddings)
         # The literal mask keeps every token in the computation.
         drops = () if pruner is None or pruner.cfg.mask_site == "value" else tuple(pruner.cfg.prune_layers)

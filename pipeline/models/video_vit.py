@@ -81,15 +81,16 @@ class VideoViT(nn.Module):
 
     def make_pruner(self, ast_cfg: AstSettings, audio_tokens: int) -> ASTPruner:
         """A pruner for this net's patches, and for sound tokens that join them."""
+        first = self.transformer.typed_blocks()[0]
         return build_pruner(
             ast_cfg,
             side=self.clip_shape[-1] // self.patch_embedding.patch_size,
             audio_tokens=audio_tokens,
             num_frames=self.transformer.num_frames,
             embed_dim=self.transformer.cls_token.numel(),
-            num_heads=self.transformer.blocks[0].num_heads,
+            num_heads=first.num_heads,
             depth=len(self.transformer.blocks),
-            mlp_hidden=self.transformer.blocks[0].hidden_dim,
+            mlp_hidden=first.hidden_dim,
         )
 
     def set_training_progress(self, progress: float) -> None:

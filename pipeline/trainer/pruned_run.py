@@ -25,12 +25,15 @@ from .start_weights import PRUNER
 
 GATES = "gates"
 REPEATS = 5
+# In a training of a few steps a logit must not jump over zero at once.
+MOST_PER_STEP = 0.5
 KINDS = {"head": Metric.SPARSITY_HEAD, "channel": Metric.SPARSITY_CHANNEL, "block": Metric.SPARSITY_BLOCK}
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
     """Optimiser groups: weights, and without weight decay the pruner's logits, if there are any."""
-    logits, weights = [], []
+    logits: list[nn.Parameter] = []
+    weights: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (logits if PRUNER in name.split(".") else weights).append(parameter)
     groups: list[dict[str, Any]] = [{"params": weights, "name": "weights"}]
@@ -43,7 +46,7 @@ def set_learning_rates(
 ) -> None:
     """Weights learn at `lr`; gates ever slower until they freeze, and cover their travel in any number of steps."""
     gate_steps = max(1.0, cfg.gate_freeze * total_steps)
-    gate_lr = 2.0 * cfg.gate_travel / gate_steps * max(0.0, 1.0 - step / gate_steps)
+    gate_lr = min(MOST_PER_STEP, 2.0 * cfg.gate_travel / gate_steps) * max(0.0, 1.0 - step / gate_steps)
     for group in optimizer.param_groups:
         group["lr"] = gate_lr if group["name"] == GATES else lr
 
