@@ -143,4 +143,4 @@ def sparsity_curves(arm: Arm) -> pd.DataFrame:
             mine.assign(kind=parts[0].map(KINDS), layer=parts[1].fillna("all").str.replace("block", "block "))
         )
     table = pd.concat(tables, ignore_index=True)
-    return table.groupby(["kind", "layer", "epoch"], as_index=False, sort=False)["value"].mean()
+    return table.groupby(["kind", "layer", "epoch"], as_index=False, sort=False)[["value"]].mean()

@@ -54,16 +54,17 @@ def masked_clips(run: Run, data: DataFolder) -> list[MaskedClip]:
     kept, scores, entropy = (read_npy(folder / f"{name}.npy") for name in ("kept", "scores", "entropy"))
     if not len(windows) == len(kept) == len(scores) == len(entropy):
         raise DataError(f"{folder}: its files are of different runs; delete the run folder and make it again")
-    manifest = data.manifest.set_index("video_id")
+    shown = data.manifest[data.manifest["video_id"].isin(windows["video_id"])]
+    videos = {str(video["video_id"]): video for _, video in shown.iterrows()}
+    names = data.class_names()
     clips = []
     for position, (_, window) in enumerate(windows.iterrows()):
-        video_id = str(window["video_id"])
-        tree = data.frames / manifest.loc[video_id, "class"] / video_id if video_id in manifest.index else None
-        if tree is not None and tree.is_dir():
-            pictures = _crops(run, manifest.loc[video_id], window, tree)
-            names = data.class_names()
+        video = videos.get(str(window["video_id"]))
+        tree = None if video is None else data.frames / str(video["class"]) / str(video["video_id"])
+        if video is not None and tree is not None and tree.is_dir():
+            pictures = _crops(run, video, window, tree)
             values = (kept[position], scores[position], entropy[position])
-            clips.append(_clip(video_id, names.get(int(window["label"]), "?"), window, pictures, *values))
+            clips.append(_clip(str(video["video_id"]), names.get(int(window["label"]), "?"), window, pictures, *values))
     return clips
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..accuracy import difference
-from ..blocks import Block, Cell, Column, Figure, Html, Picker, Prose, Section, Table, number_column, text_column
+from ..blocks import Block, Cell, Column, Figure, Html, Kind, Picker, Prose, Section, Table, number_column, text_column
 from ..context import Context
 from ..formats import labels, percent, percent_bounds, point_bounds, points
 from ..pruning_arms import (
@@ -150,7 +150,7 @@ def _difference_cell(row: dict[str, Any]) -> Cell:
     if interval.mean != interval.mean:
         return Cell("–", None, kind="muted")
     mark = "▲ " if interval.low > 0 else "▼ " if interval.high < 0 else ""
-    kind = "better" if interval.low > 0 else "worse" if interval.high < 0 else ""
+    kind: Kind = "better" if interval.low > 0 else "worse" if interval.high < 0 else ""
     return Cell(f"{mark}{points(interval.mean)}", interval.mean, point_bounds(interval), kind)
 
 
