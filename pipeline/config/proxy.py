@@ -33,7 +33,7 @@ class ProxyFit(Section):
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(1e-2, description="decoupled weight decay")
     average_device_share: Share = Field(0.3, description="rows that train the average device instead of their own")
     over_weight: Annotated[float, Field(gt=0.0)] = Field(
-        1.5, description="weight of predicting too slow; relative errors are unbounded on that side only"
+        1.25, description="weight of predicting too slow; relative errors are unbounded on that side only"
     )
     latency_rule: Literal["sum", "max"] = Field("sum", description="how layers of a segment add up (spec §7.3)")
 
