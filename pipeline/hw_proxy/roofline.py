@@ -26,7 +26,7 @@ from .layer_table import KERNEL_KINDS, LayerTable
 PRODUCT_KINDS = ("linear", "matmul_batched", "conv2d", "sdpa")
 OPERATIONS_PER_CLOCK = 128.0
 TF32_SHARE_OF_FP16 = 0.5
-TF32_EXPONENT = 0.45
+TF32_EXPONENT = 0.5
 THROTTLE_W_PER_TFLOPS = 18.0
 THROTTLE_YEAR = 2018.0
 HALVING_YEARS = 4.0
