@@ -73,7 +73,6 @@ def reference_config() -> ProxyConfig:
                 "model_energy": str(folder / "model_energy.parquet"),
                 "model_kernels": str(folder / "model_energy_kernels.parquet"),
             },
-            "threads": os.cpu_count() or 1,
             "evaluation": {"baselines": ["roofline", "direct", "boosting"]},
         }
     )

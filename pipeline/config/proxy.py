@@ -26,14 +26,14 @@ class ProxyFit(Section):
     )
     members: Positive = Field(2, description="networks fitted with different seeds; predictions are geometric means")
     hidden: list[Positive] = Field([64, 64], min_length=1, description="widths of each network's hidden layers")
-    epochs: Positive = Field(30, description="passes over the rows")
-    rows_per_group: Positive = Field(6000, description="rows taken per device, layer type and precision")
+    epochs: Positive = Field(24, description="passes over the rows")
+    rows_per_group: Positive = Field(5000, description="rows taken per device, layer type and precision")
     batch_size: Positive = Field(1024, description="rows per step")
     lr: Annotated[float, Field(gt=0.0)] = Field(4e-3, description="peak learning rate of AdamW")
     weight_decay: Annotated[float, Field(ge=0.0)] = Field(1e-2, description="decoupled weight decay")
     average_device_share: Share = Field(0.3, description="rows that train the average device instead of their own")
     over_weight: Annotated[float, Field(gt=0.0)] = Field(
-        1.5, description="weight of predicting too slow; relative errors are unbounded on that side only"
+        1.25, description="weight of predicting too slow; relative errors are unbounded on that side only"
     )
     latency_rule: Literal["sum", "max"] = Field("sum", description="how layers of a segment add up (spec §7.3)")
 

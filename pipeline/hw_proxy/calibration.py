@@ -18,9 +18,9 @@ from .layer_table import LayerTable
 from .roofline import LEAST_BYTES_PER_S, LEAST_MS, usable_peak
 
 FACTOR_SPREAD = 0.4
-CURVE_SPREAD = 0.25
-CURVE_OCTAVES = 3.0
-NOISE = 0.1
+CURVE_SPREAD = 0.4
+CURVE_OCTAVES = 6.0
+NOISE = 0.2
 LARGEST_RESIDUAL = 1.5
 
 

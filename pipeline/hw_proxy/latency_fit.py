@@ -25,7 +25,7 @@ class FitSettings:
     weight_decay: float = 1e-2
     average_device_share: float = 0.3
     error_scale: float = 0.1
-    over_weight: float = 1.5
+    over_weight: float = 1.25
 
 
 def fit_latency(

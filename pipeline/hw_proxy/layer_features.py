@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .device_table import DeviceTable, devices_from_chips
-from .layer_table import KERNEL_KINDS, LAYER_TYPES, PRECISION_BYTES, LayerTable
+from .layer_table import KERNEL_KINDS, LAYER_TYPES, PRECISION_BYTES, LayerTable, stack
 from .roofline import is_product, nominal_peak
 
 TILES = (32, 64, 128, 256)
@@ -46,7 +46,7 @@ def build_layer_features(layer_cfg: Mapping[str, Any], device_cfg: Mapping[str, 
     device = devices_from_chips([device_cfg]).select([0] * len(table))
     main = int(table.flops.argmax())
     spec = spec_features(table, device)[main].clone()
-    spec[0], spec[1] = _log10(table.flops.sum()), _log10(table.bytes_moved.sum())
+    spec[0], spec[1] = (_log10(stack([layer_cfg[name]])[0]) for name in ("flops", "bytes"))
     return torch.cat([spec, shape_features(table)[main], fit_features(table, device)[main]])
 
 
@@ -115,7 +115,9 @@ def fit_features(table: LayerTable, devices: DeviceTable) -> Float[Tensor, "P G"
         product * torch.log2((depth + 1.0) * units * (TILES[2] * 4.0) / cache),
     )
     features += [torch.tanh(footprint / 4) for footprint in footprints]
-    features += [product * (devices.year - 2018.0) / 4, devices.is_amd]
+    # Libraries of later devices lose less on odd shapes; convolutions change algorithms instead.
+    multiplies = product * (table.kind != KERNEL_KINDS.index("conv2d"))
+    features += [multiplies * (devices.year - 2018.0) / 4, devices.is_amd]
     return torch.stack(features, dim=1)
 
 

@@ -148,7 +148,7 @@ def _kernel_rows(frame: pd.DataFrame, kind: str, table: str, sources: Sequence[s
         num_layers=number,
         kind=torch.full((number,), KERNEL_KINDS.index(kind)),
         layer_type=torch.full((number,), LAYER_TYPES.index(kind)),
-        precision=torch.from_numpy(precision),
+        precision=torch.tensor(precision),
         source=torch.tensor(_source_numbers(frame, sources)),
         **{name: torch.tensor(column, dtype=dtype) for name, column in columns.items()},
     )

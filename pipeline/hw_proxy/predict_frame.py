@@ -134,7 +134,7 @@ def _offsets(
     low, high = np.full((2, len(frame)), np.nan)
     kinds = frame.layer_type.astype(str).to_numpy()
     for name, chosen in ((name, regime == name) for name in intervals):
-        low[chosen], high[chosen] = intervals[name].of(kinds[chosen])
+        low[chosen], high[chosen] = intervals[name].of(kinds[chosen].tolist())
     return low, high
 
 

@@ -128,14 +128,14 @@ def interval_coverage(predictions: pd.DataFrame, method: str, coverage: float) -
     """Share of each device's rows inside intervals that were calibrated on the other devices."""
     usable = predictions[np.isfinite(predictions[method])]
     error = np.log(usable.latency_ms.to_numpy(dtype=float)) - usable[method].to_numpy()
-    device, kind = usable.device.to_numpy(dtype=str), usable.layer_type.to_numpy(dtype=str)
+    device, kind = np.array([*usable.device]), np.array([*usable.layer_type])
     rows = []
     for name in np.unique(device):
         here = device == name
         if here.all():
             continue
-        intervals = fit_intervals(error[~here], device[~here], kind[~here], coverage)
-        inside = coverage_of(error[here], kind[here], intervals)
+        intervals = fit_intervals(error[~here], device[~here].tolist(), kind[~here].tolist(), coverage)
+        inside = coverage_of(error[here], kind[here].tolist(), intervals)
         rows.append({"device": name, "rows": int(here.sum()), "coverage": float(inside.mean())})
     return pd.DataFrame(rows, columns=["device", "rows", "coverage"])
 
