@@ -66,7 +66,7 @@ def confidence_chart(data: pd.DataFrame, easy: float, description: str) -> dict[
 
 
 def correlation_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
-    """A correlation matrix, both halves given: columns a, b (electrode names), correlation, label."""
+    """A correlation matrix, both halves given: columns a, b (electrodes), sign, size, label."""
     names = list(dict.fromkeys(data["a"]))
     size = max(10, min(22, 420 // max(1, len(names))))
     axis = alt.Axis(domain=False, ticks=False)
@@ -76,13 +76,9 @@ def correlation_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
         .encode(
             x=alt.X("a:N", sort=names, title="electrode, most separable first", axis=axis),
             y=alt.Y("b:N", sort=names, title=None, axis=axis),
-            color=alt.Color(
-                "correlation:Q",
-                scale=alt.Scale(domain=[-1, 0, 1], range=["var(--c2)", "var(--bg)", "var(--c1)"]),
-                legend=alt.Legend(title="correlation"),
-            ),
             description="label:N",
             tooltip=["label:N"],
+            **_signed(1.0, ("positive", "negative")),
         )
         .properties(width=size * len(names), height=size * len(names))
     )
@@ -94,7 +90,7 @@ def signature_chart(spectrum: pd.DataFrame, evolution: pd.DataFrame, description
 
     Args:
         spectrum: columns frequency_hz, power_db, low_db, high_db, class_name.
-        evolution: columns since_onset_s, until_s, band, gain_db, label.
+        evolution: columns since_onset_s, until_s, band, sign (rises | falls), size (dB), label.
         description: the figure in words.
     """
     colour = alt.Color(
@@ -102,16 +98,19 @@ def signature_chart(spectrum: pd.DataFrame, evolution: pd.DataFrame, description
         scale=alt.Scale(domain=CLASSES, range=list(SERIES[:2])),
         legend=alt.Legend(title=None, orient="top"),
     )
+    quiet = alt.Fill("class_name:N", scale=alt.Scale(domain=CLASSES, range=list(SERIES[:2])), legend=None)
     base = alt.Chart(spectrum).encode(
         x=alt.X("frequency_hz:Q", title="frequency, Hz", scale=alt.Scale(type="log", domain=[1, 100]))
     )
-    band = base.mark_area(opacity=0.15, aria=False).encode(y=alt.Y("low_db:Q", title=""), y2="high_db:Q", color=colour)
+    band = base.mark_area(aria=False).encode(
+        y=alt.Y("low_db:Q", title=""), y2="high_db:Q", fill=quiet, fillOpacity=alt.value(0.15)
+    )
     dash = alt.StrokeDash("class_name:N", scale=alt.Scale(domain=CLASSES, range=[[1, 0], [6, 3]]), legend=None)
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("power_db:Q", title="power, dB", scale=alt.Scale(zero=False)), color=colour, strokeDash=dash
     )
     left = alt.layer(band, line).properties(width=270, height=200)
-    most = max(1.0, float(evolution["gain_db"].abs().max()))
+    most = max(1.0, float(evolution["size"].max()))
     right = (
         alt.Chart(evolution)
         .mark_rect()
@@ -119,17 +118,13 @@ def signature_chart(spectrum: pd.DataFrame, evolution: pd.DataFrame, description
             x=alt.X("since_onset_s:Q", bin="binned", title="time since onset, s", axis=alt.Axis(grid=False)),
             x2="until_s:Q",
             y=alt.Y("band:N", sort=list(reversed(list(dict.fromkeys(evolution["band"])))), title="band, Hz"),
-            color=alt.Color(
-                "gain_db:Q",
-                scale=alt.Scale(domain=[-most, 0, most], range=["var(--c2)", "var(--bg)", "var(--c1)"]),
-                legend=alt.Legend(title="gain, dB"),
-            ),
             description="label:N",
             tooltip=["label:N"],
+            **_signed(most, ("rises", "falls")),
         )
         .properties(width=250, height=200)
     )
-    return finish(alt.hconcat(left, right, spacing=28).resolve_scale(color="independent"), description)
+    return finish(alt.hconcat(left, right, spacing=28).resolve_scale(fill="independent"), description)
 
 
 def candidates_chart(data: pd.DataFrame, target: float, description: str) -> dict[str, Any]:
@@ -138,7 +133,7 @@ def candidates_chart(data: pd.DataFrame, target: float, description: str) -> dic
     legend = alt.Legend(title=None, orient="top", symbolSize=90)
     base = alt.Chart(data).encode(
         x=alt.X("coverage:Q", title="share of windows answered by the simple model", scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("risk:Q", title="wrong among them, share"),
+        y=alt.Y("risk:Q", title="wrong among them, share", scale=alt.Scale(domain=[0, 20 * target], clamp=True)),
         color=alt.Color("candidate:N", scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), legend=legend),
     )
     dashes = alt.Scale(domain=names, range=list(DASHES[: len(names)]))
@@ -152,6 +147,21 @@ def candidates_chart(data: pd.DataFrame, target: float, description: str) -> dic
     )
     rule = alt.Chart(pd.DataFrame({"risk": [target]})).mark_rule(strokeDash=[4, 4], color="var(--ink)", aria=False)
     return finish(alt.layer(line, marks, rule.encode(y="risk:Q")).properties(width=560, height=240), description)
+
+
+def _signed(most: float, words: tuple[str, str]) -> dict[str, Any]:
+    """A signed number (fields `sign`, `size`) as a fill: its colour says the sign, its strength the size.
+
+    Colours of the page are style-sheet variables, which Vega cannot blend into a scale of its own.
+    """
+    return {
+        "fill": alt.Fill(
+            "sign:N",
+            scale=alt.Scale(domain=list(words), range=list(SERIES[:2])),
+            legend=alt.Legend(title=None, orient="top"),
+        ),
+        "fillOpacity": alt.FillOpacity("size:Q", scale=alt.Scale(domain=[0, most], range=[0.0, 1.0]), legend=None),
+    }
 
 
 def finish(chart: alt.TopLevelMixin, description: str) -> dict[str, Any]:

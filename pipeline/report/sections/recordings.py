@@ -51,6 +51,9 @@ def _first_finished(folder: Path) -> Path | None:
 
 
 def _recordings(cfg: CascadeConfig) -> list[Block]:
+    if not (Path(cfg.data.root) / "recordings.parquet").is_file():
+        text = Markup("The recordings' tables are not here: <code>{}/recordings.parquet</code>.")
+        return [Prose(text.format(cfg.data.root))]
     table = read_parquet(Path(cfg.data.root) / "recordings.parquet", ("patient", "status", "n_windows"))
     channels = read_parquet(Path(cfg.data.root) / "channels.parquet", ("patient", "usable", "reason"))
     good = table[table["status"] == "ok"]
@@ -169,6 +172,8 @@ def _correlation(tables: dict[str, pd.DataFrame], patient: str) -> Figure:
     place = {channel: number for number, channel in enumerate(order)}
     data = data.sort_values(["a", "b"], key=lambda column: column.map(place), ignore_index=True)
     data["label"] = labels(data, "electrodes {a} and {b}: {correlation:.2f}")
+    data["sign"] = np.where(data["correlation"] >= 0, "positive", "negative")
+    data["size"] = data.pop("correlation").abs()
     row = tables["redundancy"].query("patient == @patient and class_name == 'interictal'").iloc[0]
     words = (
         f"effective rank {row['effective_rank']:.1f} of {row['channels']:.0f} electrodes, {row['components_90']:.0f} "
@@ -210,8 +215,11 @@ def _signature(tables: dict[str, pd.DataFrame], patient: str) -> Figure:
         number_column("gain_db", "Gain, dB", "{:+.1f}"),
         number_column("windows", "Windows", "{:,.0f}"),
     )
+    evolution["sign"] = np.where(evolution["gain_db"] >= 0, "rises", "falls")
+    evolution["size"] = evolution["gain_db"].abs()
+    drawn = evolution[["since_onset_s", "until_s", "band", "sign", "size", "label"]]
     shown = spectrum[spectrum["frequency_hz"] >= 1.0][["frequency_hz", "power_db", "low_db", "high_db", "class_name"]]
-    chart = signature_chart(shown, evolution[["since_onset_s", "until_s", "band", "gain_db", "label"]], description)
+    chart = signature_chart(shown, drawn, description)
     data = evolution[["since_onset_s", "band", "gain_db", "windows"]]
     name, title = f"seizure-signature-{patient}", f"What a seizure looks like, {patient}"
     return Figure(name, title, caption, description, chart, data, columns)
@@ -247,7 +255,10 @@ def _curves(curves: pd.DataFrame, cfg: CascadeConfig) -> Figure:
     data["label"] = labels(data, "{candidate}: {risk:.4f} wrong among the surest {coverage:.0%}")
     target = cfg.decision.target_risk
     description = f"Risk against coverage of the candidates on validation windows; target risk {target:g}"
-    caption = f"Share of wrong answers among the surest windows, all patients together, first seed; dashed: {target:g}."
+    caption = (
+        f"Share of wrong answers among the surest windows, all patients together, first seed; dashed: {target:g}. "
+        f"Risks above {20 * target:g} are drawn at the upper edge."
+    )
     columns = (
         text_column("candidate", "Simple model"),
         number_column("coverage", "Coverage", "{:.3f}"),
