@@ -75,7 +75,8 @@ class CascadeEvaluationConfig(Section):
     """The threshold's guarantee, and how windows become events."""
 
     max_risk: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.005, description="bound on the share of windows that the simple model decides wrongly, the complex one rightly"
+        0.005,
+        description="bound on the share of windows that the simple model decides wrongly, the complex one rightly",
     )
     max_ictal_risk: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.02, description="the same bound among ictal windows"
