@@ -156,7 +156,7 @@ def _validator(
         chosen = {stage: forwards[stage]} if stage in forwards else forwards
         values = {}
         for part, forward in chosen.items():
-            network = getattr(forward, "__self__")
+            network = forward.__self__
             network.eval()
             logits = logits_of(forward, windows, device)
             values[names[part]] = auc(logits[:, 1] - logits[:, 0], windows.labels)
@@ -189,9 +189,7 @@ def _calibrate(
 ) -> dict[str, pd.DataFrame]:
     """Choose the margin on the calibration split, write what was decided, and route all tables by it."""
     limits = cfg.evaluation
-    chosen = calibrate(
-        verdicts_of(tables["calibration"]), limits.max_risk, limits.max_ictal_risk, limits.risk_level
-    )
+    chosen = calibrate(verdicts_of(tables["calibration"]), limits.max_risk, limits.max_ictal_risk, limits.risk_level)
     cascade.margin.fill_(chosen.margin)
     print(f"margin {chosen.margin:g} (tau {threshold_of(chosen.margin):.4f}); {chosen.reason}", flush=True)
     write_parquet(out / "calibration.parquet", chosen.table)

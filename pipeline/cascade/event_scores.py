@@ -38,7 +38,8 @@ class EventCounts:
     latencies_s: tuple[float, ...]
 
     def __add__(self, other: EventCounts) -> EventCounts:
-        return EventCounts(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values())))
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return EventCounts(*(mine + theirs for mine, theirs in pairs))
 
     @property
     def sensitivity(self) -> float:
@@ -118,9 +119,7 @@ def score_events(
         if len(touched):
             matched[span] = True
             latencies.append(max(0.0, (span.start + int(touched[0])) / GRID_HZ - onset))
-    false_alarms = sum(
-        not matched[round(begin * GRID_HZ) : round(end * GRID_HZ)].any() for begin, end in found_alarms
-    )
+    false_alarms = sum(not matched[round(begin * GRID_HZ) : round(end * GRID_HZ)].any() for begin, end in found_alarms)
     return EventCounts(len(seizures), len(latencies), false_alarms, samples / GRID_HZ, tuple(latencies))
 
 

@@ -6,7 +6,6 @@ put right here: `(mask > 0).sum()` misses negative entries, so non-zeros are cou
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ def shift_of(length: int) -> int:
     return (length - 1).bit_length()
 
 
-def power_of_two_mean(values: Float[Tensor, "... T"]) -> Float[Tensor, "..."]:
+def power_of_two_mean(values: Float[Tensor, "... T"]) -> Float[Tensor, ...]:
     """Sum over the last axis, shifted right by `shift_of(T)`.
 
     The mean itself where T is a power of two; elsewhere T / 2**k times the mean, a constant factor that the
@@ -30,12 +29,12 @@ def hard_sigmoid(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return (0.25 * values + 0.5).clamp(0.0, 1.0)
 
 
-def max_abs(values: Float[Tensor, "... T"]) -> Float[Tensor, "..."]:
+def max_abs(values: Float[Tensor, "... T"]) -> Float[Tensor, ...]:
     """The infinity norm over the last axis, as the largest magnitude."""
     return values.abs().amax(-1)
 
 
-def count_nonzero(values: Shaped[Tensor, "... T"]) -> Int[Tensor, "..."]:
+def count_nonzero(values: Shaped[Tensor, "... T"]) -> Int[Tensor, ...]:
     """How many entries of the last axis differ from zero, whatever their sign."""
     return (values != 0).sum(-1)
 

@@ -72,9 +72,7 @@ def fit_simple(
 
 
 @torch.no_grad()
-def predict_simple(
-    model: SimpleSingleChannelModel, signals: Float[np.ndarray, "N T"]
-) -> Float[np.ndarray, "N 2"]:
+def predict_simple(model: SimpleSingleChannelModel, signals: Float[np.ndarray, "N T"]) -> Float[np.ndarray, "N 2"]:
     """Logits of (interictal, ictal) for each window."""
     parts = torch.from_numpy(signals).split(PREDICTION_BATCH)
     return torch.cat([model(part) for part in parts]).numpy()

@@ -28,7 +28,9 @@ def write_windows(root: Path, patients: tuple[str, ...] = ("P1", "P2"), seed: in
             labels[WINDOWS // 3 : 2 * WINDOWS // 3] = 1
             write_npy(root / "windows" / patient / f"{name}.npy", _signals(generator, labels, focus))
             index += [(patient, name, split, row, float(row), int(label)) for row, label in enumerate(labels)]
-            recordings.append((patient, name, split, float(WINDOWS), 512.0, CHANNELS, "ok", "", f"{patient}{name}{seed}"))
+            recordings.append(
+                (patient, name, split, float(WINDOWS), 512.0, CHANNELS, "ok", "", f"{patient}{name}{seed}")
+            )
             annotations.append((patient, name, WINDOWS / 3, 2 * WINDOWS / 3))
         channels += [(patient, k, k != 1, "" if k != 1 else "flat", 0.0, 1.0) for k in range(CHANNELS)]
     write_parquet(
