@@ -5,6 +5,7 @@ rule make_report:
         runs=run_tables(EXPERIMENTS),
         proxies=list(proxy_metrics().values()),
         hardware=rules.predict_hardware.output,
+        cascade=joined_metrics(CASCADE),
         code=sources("pipeline.report.page"),
         templates=TEMPLATES,
     output:

@@ -1,4 +1,4 @@
-"""Score the cascade (EXP-C6-evaluate): `python -m scripts.evaluate_cascade --cfg CONFIG`, one patient or all, pooled."""
+"""Score the cascade, per patient and pooled (EXP-C6-evaluate): `python -m scripts.evaluate_cascade --cfg CONFIG`."""
 
 from __future__ import annotations
 

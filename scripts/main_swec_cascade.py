@@ -1,4 +1,4 @@
-"""Train the cascade in stages (EXP-C3-stages): `python -m scripts.main_swec_cascade --cfg configs/swec_cascade.yaml`."""
+"""Train the cascade (EXP-C3-stages): `python -m scripts.main_swec_cascade --cfg configs/swec_cascade.yaml`."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class SimpleSingleChannelModel(nn.Module):
     - `C`: variance, peak and zero crossings, then 3 -> 2.
 
     Raises:
-        ValueError: an unknown variant, or a sample rate too low for B's bands.
+        ValueError: the sample rate is too low for B's bands, or the window too short.
     """
 
     def __init__(
@@ -47,8 +47,6 @@ class SimpleSingleChannelModel(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if variant not in SIMPLE_VARIANTS:
-            raise ValueError(f"simple model {variant!r}: choose one of {', '.join(SIMPLE_VARIANTS)}")
         self.variant: SimpleVariant = variant
         self.window_samples = window_samples
         if variant == "B":

@@ -38,7 +38,8 @@ class EventCounts:
     latencies_s: tuple[float, ...]
 
     def __add__(self, other: EventCounts) -> EventCounts:
-        return EventCounts(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values())))
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return EventCounts(*(mine + theirs for mine, theirs in pairs))
 
     @property
     def sensitivity(self) -> float:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..data.ieeg_windows import IeegWindows
-from .cascade_models import SeizureCascade, logit_margin
+from .cascade_models import SeizureCascade
 from .risk_control import Verdicts
 
 BATCH = 256
@@ -61,7 +61,7 @@ def cascade_predictions(cascade: SeizureCascade, windows: IeegWindows, device: t
 
 def route(table: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Add `routed` and the cascade's `logit_0`, `logit_1`, `p_ictal` at a margin."""
-    routed = ~(logit_margin(torch.from_numpy(table[["simple_0", "simple_1"]].to_numpy())).numpy() > margin)
+    routed = ~((table["simple_1"] - table["simple_0"]).abs().to_numpy() > margin)
     chosen = np.where(
         routed[:, None], table[["complex_0", "complex_1"]].to_numpy(), table[["simple_0", "simple_1"]].to_numpy()
     )

@@ -94,10 +94,11 @@ def calibrate(verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level:
     """
     rows = []
     margin, reason = np.inf, ""
+    _, blocks = np.unique(verdicts.blocks, return_inverse=True)
     for candidate in MARGINS:
         losses = verdicts.losses(candidate)
-        risk = clustered_upper_bound(losses, verdicts.blocks, level)
-        ictal_risk = clustered_upper_bound(losses[verdicts.ictal], verdicts.blocks[verdicts.ictal], level)
+        risk = clustered_upper_bound(losses, blocks, level)
+        ictal_risk = clustered_upper_bound(losses[verdicts.ictal], blocks[verdicts.ictal], level)
         passed = risk <= max_risk and ictal_risk <= max_ictal_risk
         accepted = float((verdicts.margin > candidate).mean())
         rows.append((candidate, threshold_of(candidate), accepted, float(losses.mean()), risk, ictal_risk, passed))

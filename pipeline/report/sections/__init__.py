@@ -18,6 +18,7 @@ from . import (
     learning,
     proxies,
     pruning,
+    recordings,
     reproduce,
 )
 
@@ -31,6 +32,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     proxies.section,
     hardware.section,
     data_card.section,
+    recordings.section,
     configuration.section,
     cost.section,
     reproduce.section,
