@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.artifacts import write_text
 from pipeline.machine import machine_line
 
-NAMES = ("loader", "workflow", "training", "mapping", "layout", "faults", "hardware_loss", "report")
+NAMES = ("loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "cascade_data", "faults", "report")
 RESULTS = Path("benchmarks/results")
 
 
