@@ -25,7 +25,7 @@ from .search import (
 from .solution import Solution
 
 # Share of the budget at which annealing ends: early where the tree has nearly closed the gap already.
-ANNEALED_UNTIL, ANNEALED_UNTIL_IF_CLOSE = 0.92, 0.5
+ANNEALED_UNTIL, ANNEALED_UNTIL_IF_CLOSE = 0.94, 0.5
 CLOSE = 0.02
 # Long chains are out of the tree's reach unless the gap is small already.
 SHORT_CHAIN = 32
@@ -38,18 +38,21 @@ HOT_SERIAL, HOT_BALANCED, PRICE = 0.3, 0.15, 10.0
 
 
 def enough_moves(search: Search) -> float:
-    """Moves of a walk long enough; the period needs every slot tried, the sum of times mostly the near ones."""
+    """Moves of a walk long enough: runs settle by diffusing along the chain, hence its length squared (measured).
+
+    The period needs every slot tried, the sum of times mostly the near ones.
+    """
     K, S = search.instance.latency_ms.shape
-    return 1500.0 * K * S if search.balanced else 6000.0 * K * math.sqrt(S)
+    return 32.0 * K**2 * S if search.balanced else 128.0 * K**2 * math.sqrt(S)
 
 
 def anneal_walks(search: Search, end: float, start: Int[np.ndarray, " K"]) -> None:
-    """Independent walks from different origins, then a cooler one from the best, half as long."""
+    """Independent walks from different origins, then a cooler one from the best, a quarter as long."""
     hot = HOT_BALANCED if search.balanced else HOT_SERIAL
     walks = min(MOST_WALKS, max(1, int(search.moves_until(end) / enough_moves(search))))
     for number in range(walks):
         begin = search.budget.used()
-        share = max(0.0, end - begin) / (walks - number + 0.5)
+        share = max(0.0, end - begin) / (walks - number + 0.25)
         origin = origin_of(search, ORIGINS[number % len(ORIGINS)], start)
         anneal_until(search, begin + share, origin, hot, PRICE)
     anneal_until(search, end, origin_of(search, "best", start), hot / 3, 3 * PRICE)
@@ -86,6 +89,6 @@ def solve_portfolio(
         close = search.best_ms <= (1 + CLOSE) * search.bound.value_ms
     annealed_until = ANNEALED_UNTIL_IF_CLOSE if close else ANNEALED_UNTIL
     anneal_walks(search, annealed_until, start)
-    bound_until(search, annealed_until + 0.04)
+    bound_until(search, annealed_until + 0.03)
     prove_until(search, 1.0)
     return solution_of(search, "portfolio", startup_s)
