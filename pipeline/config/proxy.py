@@ -26,7 +26,7 @@ class ProxyFit(Section):
     )
     members: Positive = Field(2, description="networks fitted with different seeds; predictions are geometric means")
     hidden: list[Positive] = Field([64, 64], min_length=1, description="widths of each network's hidden layers")
-    epochs: Positive = Field(24, description="passes over the rows")
+    epochs: Positive = Field(28, description="passes over the rows")
     rows_per_group: Positive = Field(5000, description="rows taken per device, layer type and precision")
     batch_size: Positive = Field(1024, description="rows per step")
     lr: Annotated[float, Field(gt=0.0)] = Field(4e-3, description="peak learning rate of AdamW")
