@@ -9,7 +9,10 @@ from pathlib import Path
 from pipeline.artifacts import write_text
 from pipeline.machine import machine_line
 
-NAMES = ("loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "cascade_data", "faults", "report")
+NAMES = (
+    "loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "cascade_data",
+    "faults", "report",
+)  # fmt: skip
 RESULTS = Path("benchmarks/results")
 
 

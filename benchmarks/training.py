@@ -17,7 +17,7 @@ from benchmarks.accuracy import accuracy_figures
 from benchmarks.figures import Figure, interleaved_median_s, parse_json_flag, report
 from pipeline.hw_proxy.flops_estimator import flops_bytes_per_layer
 from pipeline.models.video_vit import VideoAudioAST, VideoViT
-from pipeline.models.vit_blocks import Attention, Block
+from pipeline.models.vit_blocks import Attended, Attention, Block
 
 BATCH = 8
 REPEATS = 7
@@ -34,6 +34,10 @@ class NaiveAttention(nn.Module):
 
     def forward(self, x: Tensor, key_bias: Tensor | None = None, gates: None = None) -> Tensor:
         """softmax(q k' / sqrt(d) + key_bias) v; dense models have no gates."""
+        return self.attend(x, key_bias, gates)[0]
+
+    def attend(self, x: Tensor, key_bias: Tensor | None, gates: None) -> tuple[Tensor, Attended]:
+        """`forward`, and the queries and keys that it compared."""
         batch, tokens, width = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, width // self.num_heads).permute(2, 0, 3, 1, 4)
         query, key, value = qkv[0], qkv[1], qkv[2]
@@ -41,7 +45,7 @@ class NaiveAttention(nn.Module):
         if key_bias is not None:
             scores = scores + key_bias
         mixed = scores.softmax(dim=-1) @ value
-        return self.projection(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return self.projection(mixed.transpose(1, 2).reshape(batch, tokens, width)), Attended(query, key)
 
 
 def with_naive_attention(model: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from ..artifacts import exclusive, read_json, write_bytes, write_json, write_parquet
 from ..config.cascade import SPLITS, CascadeConfig
@@ -57,7 +57,7 @@ def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:
     torch.manual_seed(cfg.seed)
     model = ComplexModel().to(device)
     val = splits["val"]
-    validate = _validator({"complex": model.forward}, val, device)
+    validate = _validator(model, {"complex": model.forward}, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, model, [baseline_stage(model, cfg.training)], splits, validate, device, [])
         centre_decision(model.classifier, logits_of(model.forward, val, device), val.labels)
@@ -97,7 +97,7 @@ def train_cascade(cfg: CascadeConfig, patient: str, out: Path, decision: Path | 
     forwards = {"electrode": cascade.simple_logits, "complex": cascade.complex_logits}
     stages = cascade_stages(cascade, cfg.training)
     val = splits["val"]
-    validate = _validator(forwards, val, device)
+    validate = _validator(cascade, forwards, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, cascade, stages, splits, validate, device, inputs)
         for head, forward in ((cascade.simple, cascade.simple_logits), (cascade.complex, cascade.complex_logits)):
@@ -134,7 +134,7 @@ def _set_up(cfg: CascadeConfig, patient: str) -> tuple[dict[str, IeegWindows], t
     if cfg.training.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("training.device=cuda: no CUDA device here; use cpu or auto")
     use_cuda = cfg.training.device != "cpu" and torch.cuda.is_available()
-    splits = {name: IeegWindows(cfg.data.root, patient, name) for name in SPLITS}
+    splits: dict[str, IeegWindows] = {name: IeegWindows(cfg.data.root, patient, name) for name in SPLITS}
     for name, windows in splits.items():
         present = set(windows.labels.tolist())
         if present != {0, 1}:
@@ -147,7 +147,7 @@ def _set_up(cfg: CascadeConfig, patient: str) -> tuple[dict[str, IeegWindows], t
 
 
 def _validator(
-    forwards: dict[str, Callable[..., Any]], windows: IeegWindows, device: torch.device
+    network: nn.Module, forwards: dict[str, Callable[[Tensor], Tensor]], windows: IeegWindows, device: torch.device
 ) -> Callable[[str], dict[str, float]]:
     """Validation AUC of the nets that a stage moves: of all of them in the joint one."""
     names = {"electrode": "simple_auc", "complex": "complex_auc"}
@@ -156,7 +156,6 @@ def _validator(
         chosen = {stage: forwards[stage]} if stage in forwards else forwards
         values = {}
         for part, forward in chosen.items():
-            network = forward.__self__
             network.eval()
             logits = logits_of(forward, windows, device)
             values[names[part]] = auc(logits[:, 1] - logits[:, 0], windows.labels)

@@ -83,7 +83,7 @@ class ChannelSelector(nn.Module):
         return signal[torch.arange(len(signal)), self._scores(signal).argmax(-1)]
 
     def _scores(self, signal: Float[Tensor, "B C T"] | None) -> Float[Tensor, ...]:
-        scores = self.logits
+        scores: Tensor = self.logits
         scale = 1.0 if self.content == "run_time" else self.content_scale
         if signal is not None and self.content != "none" and scale:
             scores = scores + scale * self.content_gain * _activity(signal, self.mask)

@@ -37,5 +37,5 @@ def best_offset(score: Float[np.ndarray, " N"], label: Int[np.ndarray, " N"]) ->
 def centre_decision(classifier: nn.Linear, logits: Float[np.ndarray, "N 2"], label: Int[np.ndarray, " N"]) -> float:
     """Shift the biases of a two-class layer so that l1 = l0 at the best threshold of these logits; return the shift."""
     offset = best_offset((logits[:, 1] - logits[:, 0]).astype(np.float64), label)
-    classifier.bias += classifier.bias.new_tensor([offset / 2, -offset / 2])
+    classifier.bias.add_(classifier.bias.new_tensor([offset / 2, -offset / 2]))
     return offset

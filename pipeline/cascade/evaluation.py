@@ -73,7 +73,7 @@ def evaluate_cascade(cfg: CascadeConfig, patient: str, baseline: Path, stages: P
     table = joined_predictions(baseline, stages)
     test = table[table["split"] == "test"].reset_index(drop=True)
     events = score_recordings(test, cfg)
-    splits = {name: IeegWindows(cfg.data.root, patient, name) for name in SPLITS}
+    splits: dict[str, IeegWindows] = {name: IeegWindows(cfg.data.root, patient, name) for name in SPLITS}
     electrodes = search_electrodes(cfg, manifest["simple_model"], manifest["electrode"], splits)
     rows = [row for arm in ARM_LOGITS for row in _arm_rows(arm, test, events, manifest)]
     rows += _cascade_rows(test, manifest, electrodes)
@@ -126,8 +126,8 @@ def score_recordings(test: pd.DataFrame, cfg: CascadeConfig) -> pd.DataFrame:
             raised = alarms(ictal, start_s, window_s, settings.votes, settings.votes_among)
             counts = score_events(reference, raised, duration_s, rules)
             rows.append((patient, recording, arm, *vars(counts).values()))
-    table = pd.DataFrame(rows, columns=EVENT_COLUMNS)
-    return table.assign(latencies_s=[list(latencies) for latencies in table["latencies_s"]])
+    table = pd.DataFrame.from_records(rows, columns=EVENT_COLUMNS)
+    return table.assign(latencies_s=table["latencies_s"].map(list))
 
 
 def event_rules(settings: CascadeEvaluationConfig) -> EventRules:

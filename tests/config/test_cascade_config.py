@@ -13,6 +13,7 @@ from pipeline.experiments import (
     available,
     available_cascade,
     load_catalogue,
+    made_by,
     resolve_cascade_experiment,
     resolve_experiment,
 )
@@ -64,7 +65,8 @@ def test_video_and_cascade_experiments_do_not_mix():
     assert available("bonn") == {}
     assert available_cascade("bonn") == {}
     assert available_cascade("bonn", has_recordings=True) == cascade
-    assert set(load_catalogue().experiments) == {*available("demo"), *cascade}
+    proxies = {*made_by("run_proxy_ms_mem"), *made_by("run_proxy_power")}
+    assert set(load_catalogue().experiments) == {*available("demo"), *cascade, *proxies}
     with pytest.raises(ConfigError, match="belongs to the cascade"):
         resolve_experiment("EXP-C1-analysis", "demo", 0)
     with pytest.raises(ConfigError, match="not of the cascade"):

@@ -147,7 +147,7 @@ def test_splits_by_time_are_said_in_the_metrics(small_run, tmp_path: Path) -> No
 
 def test_a_run_is_identified_by_every_table_and_list_it_reads(small_run, data_root: Path) -> None:
     cfg = small_run(AUDIO)
-    before = trainer._inputs(cfg, None)
+    before = trainer._inputs(cfg, None, None)
     assert {path.name for path in before} == {
         "manifest.parquet",
         "audio.parquet",
@@ -155,7 +155,7 @@ def test_a_run_is_identified_by_every_table_and_list_it_reads(small_run, data_ro
         "trainlist01.txt",
         "testlist01.txt",
     }
-    assert data_root / "audio.parquet" not in trainer._inputs(small_run(), None)
+    assert data_root / "audio.parquet" not in trainer._inputs(small_run(), None, None)
 
 
 def test_task_loss_is_the_weighted_mean_of_each_net() -> None:

@@ -66,8 +66,8 @@ def _recordings(cfg: CascadeConfig) -> list[Block]:
     )
     blocks: list[Block] = [Prose(total)]
     if cfg.data.splits == "shared":
-        text = "Every split reads every recording: a check of the path; scores say nothing about unseen recordings."
-        blocks.append(Notice("warning", Markup(text)))
+        warning = "Every split reads every recording: a check of the path; scores say nothing about unseen recordings."
+        blocks.append(Notice("warning", Markup(warning)))
     sums = ["n_windows", "n_ictal", "n_guard", "n_cluster", "n_nan", "n_thinned"]
     by_split = good.groupby(["patient", "split"], sort=False)[sums].sum().reset_index()
     by_split.insert(2, "recordings", good.groupby(["patient", "split"], sort=False).size().to_numpy())

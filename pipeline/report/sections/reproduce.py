@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from ...experiments import TRAINING_SCRIPTS, Experiment, available_cascade, load_catalogue
 from ..blocks import Html, Prose, Section
 from ..context import Context
 from ..experiments_md import script_command, snakemake_command
@@ -20,6 +21,7 @@ def section(context: Context) -> Section:
         "needs, all seeds; the second runs one seed by hand on data that is there."
     ).format(everything, folder)
     entries = [_entry(context, arm) for arm in context.arms]
+    entries += [_other_entry(context, name, entry) for name, entry in _others(context).items()]
     html = render_template("reproduce.html.jinja", entries=entries)
     return Section("reproduce", "How to reproduce", (Prose(intro), Html(html)))
 
@@ -44,4 +46,31 @@ def _entry(context: Context, arm: Arm) -> dict[str, object]:
         "status": "unfinished: see its log.txt" if arm.status == "unfinished" else arm.status,
         "seeds": ", ".join(str(run.config.seed) for run in arm.runs) or "none",
         "commands": commands,
+    }
+
+
+def _others(context: Context) -> dict[str, Experiment]:
+    """Experiments that train no network on videos: the proxies and, where there are recordings, the cascade."""
+    cascade = available_cascade(context.preset_name)
+    return {
+        name: entry
+        for name, entry in load_catalogue().experiments.items()
+        if entry.script not in TRAINING_SCRIPTS and (name in cascade or not entry.is_cascade)
+    }
+
+
+def _other_entry(context: Context, name: str, entry: Experiment) -> dict[str, object]:
+    folders = [folder for folder in context.results.glob(f"{name}/seed*") if any(folder.rglob("metrics.parquet"))]
+    seeds = sorted(folder.name.removeprefix("seed") for folder in folders)
+    return {
+        "name": name,
+        "title": entry.title,
+        "purpose": entry.purpose,
+        "init_from": None,
+        "status": "done" if seeds else "not run",
+        "seeds": ", ".join(seeds) or "none",
+        "commands": [
+            snakemake_command(name, context.preset_name, context.needs_folder),
+            script_command(name, entry, context.preset_name),
+        ],
     }
