@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def _set_up(cfg: CascadeConfig, patient: str) -> tuple[dict[str, IeegWindows], t
 
 
 def _validator(
-    network: nn.Module, forwards: dict[str, Callable[[Tensor], Tensor]], windows: IeegWindows, device: torch.device
+    network: nn.Module, forwards: Mapping[str, Callable[[Tensor], Tensor]], windows: IeegWindows, device: torch.device
 ) -> Callable[[str], dict[str, float]]:
     """Validation AUC of the nets that a stage moves: of all of them in the joint one."""
     names = {"electrode": "simple_auc", "complex": "complex_auc"}
