@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ..artifacts import read_parquet
 from ..errors import DataError
@@ -31,41 +31,57 @@ def target_tokens(dataset: UCF101Dataset, truth_path: Path, patch_size: int) -> 
         DataError: the table is missing or has no row for a video of the split.
     """
     videos = dataset.videos.reset_index(drop=True)
-    truth = read_parquet(truth_path, COLUMNS)
-    known = truth[truth["video_id"].isin(videos["video_id"])]
-    by_video = {str(name): rows for name, rows in known.groupby("video_id")}
     data = dataset.cfg.data
-    grid = data.image_size // patch_size
-    result = np.zeros((len(dataset), data.num_frames, grid * grid), dtype=bool)
-    for index in range(len(dataset)):
-        plan = dataset.plan(index)
-        video = videos.iloc[plan.video]
-        name = str(video["video_id"])
-        if name not in by_video:
-            raise DataError(f"{truth_path}: no rows of {name}; make the demo data again, or unset data.truth")
-        rows = by_video[name].set_index("frame").loc[plan.frame_ids]
-        if rows["moving"].mean() >= LEAST_MOVING:
-            boxes = _boxes_in_crop(rows, video, plan.top, plan.left, data.short_side)
-            result[index] = _cover(boxes, grid, patch_size) >= LEAST_COVER
-    return result
+    plans = [dataset.plan(index) for index in range(len(dataset))]
+    owner = np.array([plan.video for plan in plans])
+    frame_ids = np.stack([plan.frame_ids for plan in plans])
+    rows = _truth_of_frames(read_parquet(truth_path, COLUMNS), truth_path, videos["video_id"], owner, frame_ids)
+    sizes = videos[["height", "width"]].to_numpy(dtype=np.int64)
+    packed = np.array([packed_size(int(height), int(width), data.short_side) for height, width in sizes])
+    corner = np.array([(plan.left, plan.top) for plan in plans], dtype=np.float64)
+    boxes = _boxes_in_crop(rows[..., :4], (packed / sizes)[owner, ::-1], corner)
+    covered = _cover(boxes, data.image_size // patch_size, patch_size) >= LEAST_COVER
+    moves = rows[..., 4].mean(axis=1) >= LEAST_MOVING
+    return covered & moves[:, None, None]
+
+
+def _truth_of_frames(
+    truth: pd.DataFrame,
+    truth_path: Path,
+    video_ids: pd.Series,
+    owner: Int[np.ndarray, " W"],
+    frame_ids: Int[np.ndarray, "W T"],
+) -> Float[np.ndarray, "W T 5"]:
+    """Box (x0, y0, x1, y1) and motion (0 or 1) in each window's frames; `owner` is its video's place in `video_ids`.
+
+    All windows at once: a look-up in a data frame per window takes longer than the network that is scored.
+    """
+    place = {str(name): row for row, name in enumerate(video_ids)}
+    mine = truth.assign(video=truth["video_id"].map(place)).dropna(subset="video")
+    mine = mine.sort_values(["video", "frame"], kind="stable")
+    first = np.searchsorted(mine["video"].to_numpy(), np.arange(len(place)))
+    rows = np.minimum(first[owner][:, None] + frame_ids, len(mine) - 1)
+    found = mine[["video", "frame"]].to_numpy(dtype=np.int64)[rows] if len(mine) else np.full((*rows.shape, 2), -1)
+    wrong = ((found[..., 0] != owner[:, None]) | (found[..., 1] != frame_ids)).any(axis=1)
+    if wrong.any():
+        name = video_ids.iloc[owner[wrong.argmax()]]
+        raise DataError(f"{truth_path}: lacks frames of {name}; make the demo data again, or unset data.truth")
+    return mine[["x0", "y0", "x1", "y1", "moving"]].to_numpy(dtype=np.float64)[rows]
 
 
 def _boxes_in_crop(
-    rows: pd.DataFrame, video: pd.Series, top: int, left: int, short_side: int
-) -> Float[np.ndarray, "T 4"]:
-    """Boxes (x0, y0, x1, y1) in pixels of the crop."""
-    height, width = packed_size(int(video["height"]), int(video["width"]), short_side)
-    scale_x, scale_y = width / video["width"], height / video["height"]
-    boxes = rows[["x0", "y0", "x1", "y1"]].to_numpy(dtype=np.float64)
-    return boxes * [scale_x, scale_y, scale_x, scale_y] - [left, top, left, top]
+    boxes: Float[np.ndarray, "W T 4"], scale: Float[np.ndarray, "W 2"], corner: Float[np.ndarray, "W 2"]
+) -> Float[np.ndarray, "W T 4"]:
+    """Boxes (x0, y0, x1, y1) in pixels of the crop, from native ones; scale and corner are (x, y) of each window."""
+    return boxes * np.tile(scale, 2)[:, None] - np.tile(corner, 2)[:, None]
 
 
-def _cover(boxes: Float[np.ndarray, "T 4"], grid: int, patch_size: int) -> Float[np.ndarray, "T N"]:
+def _cover(boxes: Float[np.ndarray, "*S 4"], grid: int, patch_size: int) -> Float[np.ndarray, "*S N"]:
     """Share of each patch that lies in the box; a frame without a box (NaN) has none."""
     edges = np.arange(grid) * patch_size
     spans = []
-    for low, high in ((boxes[:, 0], boxes[:, 2]), (boxes[:, 1], boxes[:, 3])):
-        overlap = np.minimum(high[:, None], edges + patch_size) - np.maximum(low[:, None], edges)
+    for low, high in ((boxes[..., 0], boxes[..., 2]), (boxes[..., 1], boxes[..., 3])):
+        overlap = np.minimum(high[..., None], edges + patch_size) - np.maximum(low[..., None], edges)
         spans.append(np.clip(np.nan_to_num(overlap), 0.0, None) / patch_size)
     across, down = spans
-    return (down[:, :, None] * across[:, None, :]).reshape(len(boxes), -1)
+    return (down[..., :, None] * across[..., None, :]).reshape(*boxes.shape[:-1], grid * grid)

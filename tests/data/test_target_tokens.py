@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.target_tokens import _boxes_in_crop, _cover
+from pipeline.data.target_tokens import _boxes_in_crop, _cover, _truth_of_frames
+from pipeline.errors import DataError
 
 
 def painted(box: tuple[int, int, int, int], grid: int, patch: int) -> np.ndarray:
@@ -32,8 +36,22 @@ def test_no_box_covers_nothing() -> None:
 
 
 def test_boxes_are_scaled_to_the_packed_frames_and_moved_by_the_crop() -> None:
-    import pandas as pd
+    boxes = np.array([[[32.0, 24.0, 64.0, 48.0]]])
+    found = _boxes_in_crop(boxes, scale=np.array([[0.25, 0.25]]), corner=np.array([[10.0, 2.0]]))
+    assert found[0, 0] == pytest.approx([-2.0, 4.0, 6.0, 10.0])
 
-    rows = pd.DataFrame({"x0": [32.0], "y0": [24.0], "x1": [64.0], "y1": [48.0]})
-    video = pd.Series({"width": 320, "height": 240})
-    assert _boxes_in_crop(rows, video, top=2, left=10, short_side=60)[0] == pytest.approx([-2.0, 4.0, 6.0, 10.0])
+
+def test_frames_are_found_whatever_the_order_of_the_table() -> None:
+    truth = pd.DataFrame(
+        [(name, frame, frame, 0, frame + 1, 1, name == "b") for name in "abc" for frame in range(5)],
+        columns=["video_id", "frame", "x0", "y0", "x1", "y1", "moving"],
+    ).sample(frac=1.0, random_state=0)
+    videos = pd.Series(["c", "b"])
+    rows = _truth_of_frames(truth, Path("t"), videos, np.array([1, 0]), np.array([[0, 2], [3, 4]]))
+    assert rows[:, :, 0].tolist() == [[0, 2], [3, 4]]
+    assert rows[:, :, 4].tolist() == [[1, 1], [0, 0]]
+    for names, frames in ((["c", "d"], [[0, 1]]), (["b", "c"], [[4, 5]])):
+        with pytest.raises(DataError, match=f"lacks frames of {names[1]}; make the demo data again"):
+            _truth_of_frames(truth, Path("t"), pd.Series(names), np.array([1]), np.array(frames))
+    with pytest.raises(DataError, match="lacks frames of x"):
+        _truth_of_frames(truth, Path("t"), pd.Series(["x"]), np.array([0]), np.array([[0, 1]]))
