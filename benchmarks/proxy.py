@@ -158,7 +158,7 @@ def _speed_figures(proxy: LayerHwProxy) -> list[Figure]:
                 one = table.select(torch.tensor([pair % SEGMENTS]))
                 proxy.predict_segments(one, slots.select([pair % SLOTS]))
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(1)
     spent = interleaved_median_s({"forward": forward, "backward": backward, "loop": loop}, repeats=7)
     ratio = spent["loop"] / few * SEGMENTS * SLOTS / spent["forward"]
     return [

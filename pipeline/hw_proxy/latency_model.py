@@ -97,8 +97,8 @@ class LatencyModel(nn.Module):
         """One where a device is a known one, else zeros."""
         places = {name: place for place, name in enumerate(self.known_devices)}
         index = torch.tensor([places.get(name, len(places)) for name in devices.names], dtype=torch.long)
-        dtype = self.log_floor.dtype
-        return torch.nn.functional.one_hot(index, len(places) + 1)[:, :-1].to(dtype)
+        rows = torch.eye(len(places) + 1, dtype=self.log_floor.dtype)[:, :-1]
+        return rows[index]
 
 
 def count_features() -> int:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from .device_table import DeviceTable, devices_from_chips
+from .latency_model import LatencyModel
 from .layer_config import layer_from_config, layers_of
+from .layer_features import fit_features, shape_features
 from .layer_table import LAYER_TYPES, LayerTable, join_tables
 from .memory_model import MemoryModel
 from .power_model import PowerModel
@@ -45,13 +47,26 @@ class LayerHwProxy(nn.Module):
         self.latency_rule: LatencyRule = latency_rule
         self.register_buffer("layer_scale", torch.ones(len(LAYER_TYPES)))
 
-    def log_latency(self, table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
-        """Logarithm of the latency (ms) of one launch of kernel i on device i."""
-        return torch.stack([member(table, devices) for member in self.members]).mean(0)
+    def log_latency(
+        self, table: LayerTable, devices: DeviceTable, shapes: Float[Tensor, "P F"] | None = None
+    ) -> Float[Tensor, " P"]:
+        """Logarithm of the latency (ms) of one launch of kernel i on device i; `shapes` if they are at hand."""
+        shapes = shape_features(table) if shapes is None else shapes
+        features = torch.cat([shapes, fit_features(table, devices)], dim=1)
+        found = [
+            member.log_latency(features, member.effects(devices), table, devices)
+            if isinstance(member, LatencyModel)
+            else member(table, devices)
+            for member in self.members
+        ]
+        return torch.stack(found).mean(0)
 
-    def kernel_ms(self, table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
+    def kernel_ms(
+        self, table: LayerTable, devices: DeviceTable, shapes: Float[Tensor, "P F"] | None = None
+    ) -> Float[Tensor, " P"]:
         """Latency (ms) of one launch of kernel i on device i, as part of its layer."""
-        return self.log_latency(table, devices).exp() * self.layer_scale[table.layer_type].to(table.flops)
+        scale = self.layer_scale[table.layer_type].to(table.flops)
+        return self.log_latency(table, devices, shapes).exp() * scale
 
     def forward(self, table: LayerTable, devices: DeviceTable) -> dict[str, Float[Tensor, "L T"]]:
         """Each of L layers on each of T devices.
@@ -86,7 +101,8 @@ class LayerHwProxy(nn.Module):
         kernels = torch.arange(len(table)).repeat_interleave(number)
         where = torch.arange(number).repeat(len(table))
         here, there = table.select(kernels), devices.select(where)
-        once_ms = self.kernel_ms(here, there)
+        # A kernel's shape is the same on every device.
+        once_ms = self.kernel_ms(here, there, shape_features(table)[kernels])
         power_w = self.power.of_kernels(here, there, once_ms)
         kernel_ms = (once_ms * here.count).reshape(len(table), number)
         empty = torch.zeros(layers, number, dtype=kernel_ms.dtype)

@@ -43,5 +43,5 @@ class LayerProxyModel(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "P F"]) -> Float[Tensor, "P out"]:
         """Raw outputs of each row."""
-        bounded = torch.minimum(torch.maximum(inputs, self.least), self.most)
+        bounded = torch.clamp(inputs, self.least, self.most)
         return self.last(self.hidden((bounded - self.mean) / self.scale))

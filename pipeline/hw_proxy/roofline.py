@@ -40,7 +40,7 @@ LEAST_MS = 1e-9
 
 def is_product(table: LayerTable) -> Bool[Tensor, " P"]:
     """Which kernels are matrix products or convolutions."""
-    return torch.isin(table.kind, torch.tensor([KERNEL_KINDS.index(name) for name in PRODUCT_KINDS]))
+    return torch.tensor([name in PRODUCT_KINDS for name in KERNEL_KINDS])[table.kind]
 
 
 def nominal_peak(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
