@@ -121,7 +121,7 @@ rule analyse_recordings:
     log:
         "<results>/EXP-C1-analysis/seed{seed}/log.txt",
     benchmark:
-        "<results>/EXP-C1-analysis/seed{seed}/benchmark.jsonl"
+        "<results>/benchmarks/analyse_recordings-{seed}.jsonl"
     conda:
         ENVIRONMENT
     params:
@@ -146,7 +146,7 @@ rule decide_simple_model:
     log:
         "<results>/EXP-C2-decide/seed{seed}/log.txt",
     benchmark:
-        "<results>/EXP-C2-decide/seed{seed}/benchmark.jsonl"
+        "<results>/benchmarks/decide_simple_model-{seed}.jsonl"
     conda:
         ENVIRONMENT
     threads: CASCADE_DEFAULTS.training.threads

@@ -3,6 +3,7 @@ rule make_report:
     input:
         metrics=joined_metrics(EXPERIMENTS),
         runs=run_tables(EXPERIMENTS),
+        cascade=joined_metrics(CASCADE),
         code=sources("pipeline.report.page"),
         templates=TEMPLATES,
     output:

@@ -190,8 +190,8 @@ def _metrics(choice: Choice) -> list[Row]:
         rows += [
             (arm, "val", Metric.AUC, row["auc"]),
             (arm, "val", Metric.COVERAGE_AT_RISK, row["coverage"]),
-            (arm, "val", Metric.MACS_PER_WINDOW, row["macs"]),
-            (arm, "val", Metric.PARAMETERS, row["parameters"]),
+            (arm, "val", Metric.MACS_PER_WINDOW, float(row["macs"])),
+            (arm, "val", Metric.PARAMETERS, float(row["parameters"])),
         ]
     rows.append(("decision", "val", Metric.WORTHWHILE, float(choice.worthwhile)))
     return rows

@@ -44,6 +44,11 @@ def resolve_cascade(
     return validate(CascadeConfig, layers)
 
 
+def is_cascade(path: Path | str) -> bool:
+    """Whether a run folder's `config.yaml` is one of the cascade's: only those have a decision to make."""
+    return "decision" in load_yaml(path)
+
+
 def load_resolved_cascade(path: Path | str) -> CascadeConfig:
     """Read a run folder's `config.yaml` of a cascade experiment.
 

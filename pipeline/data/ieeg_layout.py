@@ -87,7 +87,7 @@ def unrecognised_files(root: Path | str) -> list[Path]:
 
 
 def windows_path(root: Path | str, patient: str, recording: str) -> Path:
-    """Where the windows of a recording lie in a data folder: float32 [N, C, T]."""
+    """Where the windows of a recording lie in a data folder: [N, C, T], float32 or 16-bit integers."""
     return Path(root) / "windows" / patient / f"{recording}.npy"
 
 

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Float
 
 from ..errors import DataError
 from .ieeg_recording import ReadSamples
 
 RATE_TOLERANCE = 1e-4
-ReadFloats = Callable[[int, int], Float[np.ndarray, "C N"]]
 
 
 def ratio(rate_hz: float, target_hz: float, name: str) -> Fraction:
-    """Target over own rate as a small fraction.
+    """Target over own rate as a fraction with a denominator of at most 1000 (it is off by less than 1e-6).
 
     Raises:
-        DataError: the own rate is below the target, or the fraction is not a small one.
+        DataError: the own rate is below the target.
     """
     if rate_hz < target_hz * (1 - RATE_TOLERANCE):
         raise DataError(
             f"{name}: recorded at {rate_hz:g} Hz, below data.sample_rate_hz={target_hz:g}; resampling cannot add what "
             "was not recorded: lower data.sample_rate_hz"
         )
-    fraction = Fraction(target_hz / rate_hz).limit_denominator(1000)
-    if abs(float(fraction) * rate_hz / target_hz - 1) > RATE_TOLERANCE:
-        raise DataError(f"{name}: {rate_hz:g} Hz to data.sample_rate_hz={target_hz:g} is no ratio of small integers")
-    return fraction
+    return Fraction(target_hz / rate_hz).limit_denominator(1000)
 
 
 def resampled_length(samples: int, change: Fraction) -> int:
@@ -38,8 +32,8 @@ def resampled_length(samples: int, change: Fraction) -> int:
     return math.ceil(samples * change.numerator / change.denominator)
 
 
-def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadFloats:
-    """A reader of float32 samples [start, stop) at the new rate.
+def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadSamples:
+    """A reader of samples [start, stop) at the new rate: float32, or as they are if the rate stays.
 
     Polyphase low-pass at the lower Nyquist frequency (Kaiser window, beta 5); beyond the recording's ends there is
     silence, as in `scipy.signal.resample_poly`.
@@ -50,7 +44,7 @@ def resampled(read: ReadSamples, samples: int, change: Fraction) -> ReadFloats:
         change: new rate over own rate, at most 1.
     """
     if change == 1:
-        return lambda start, stop: np.asarray(read(start, stop), np.float32)
+        return read
     from scipy.signal import firwin, resample_poly
 
     up, down = change.numerator, change.denominator

@@ -1,6 +1,6 @@
 """The reader of intracranial EEG windows: one patient, one split, every channel count padded under a mask.
 
-Data folder: `windows/<patient>/<recording>.npy` float32 [N, C, 512] in the recording's own unit, with
+Data folder: `windows/<patient>/<recording>.npy` [N, C, 512], float32 or 16-bit, in the recording's own unit, with
 `index.parquet` (patient recording split row start_s label) and `channels.parquet` (patient channel usable reason
 mean scale). Signals are standardised per channel with figures of the training recordings' interictal windows.
 """
@@ -13,7 +13,7 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -118,7 +118,7 @@ class IeegWindows(Dataset[IeegWindow]):
             raise ValueError("no positions to read")
         return signals
 
-    def _stored(self, recording: str) -> Float[np.ndarray, "N C T"]:
+    def _stored(self, recording: str) -> Real[np.ndarray, "N C T"]:
         """The recording's windows, mapped once: a shuffled batch touches many recordings."""
         if recording not in self._maps:
             path = windows_path(self.root, self.patient, recording)
@@ -132,7 +132,7 @@ class IeegWindows(Dataset[IeegWindow]):
         padded[:, : self.n_channels] = signals
         return padded, labels
 
-    def _standardised(self, windows: Float[np.ndarray, "*N C T"]) -> Float[np.ndarray, "*N C T"]:
+    def _standardised(self, windows: Real[np.ndarray, "*N C T"]) -> Float[np.ndarray, "*N C T"]:
         """Mean 0 and variance 1 on the training recordings' interictal windows; unusable electrodes are zero."""
         standardised = (windows - self._mean) * self._gain
         standardised[..., self._unusable, :] = 0.0

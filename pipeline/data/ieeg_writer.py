@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from ..artifacts import atomic_path
 from ..config.cascade import CascadeDataConfig
 from ..errors import DataError
 from .ieeg_labels import WindowLabel, label_windows, thin_interictal
 from .ieeg_plan import PlannedRecording
-from .ieeg_resampling import ReadFloats, ratio, resampled, resampled_length
+from .ieeg_recording import ReadSamples
+from .ieeg_resampling import ratio, resampled, resampled_length
 
 # The data set's own HDF5 chunks are this long, so each is decompressed once; 128 channels take 47 MB.
 BLOCK_S = 180.0
@@ -40,19 +41,22 @@ class ElectrodeSums:
 
 @dataclass(frozen=True)
 class CutRecording:
-    """The windows of a recording: where they start, their labels, their rows in the file (-1: not stored)."""
+    """The windows of a recording: where they start, their labels, and which stored ones have NaN where.
+
+    The file holds the windows whose label is not negative, in order.
+    """
 
     starts_s: Float[np.ndarray, " N"]
     labels: Int[np.ndarray, " N"]
-    rows: Int[np.ndarray, " N"]
     nan_channels: Bool[np.ndarray, "R C"]
     sums: ElectrodeSums
 
 
 def cut_recording(planned: PlannedRecording, config: CascadeDataConfig, target: Path) -> CutRecording:
-    """Write the windows of one recording that are ictal or interictal: float32 [rows, C, window_samples], own unit.
+    """Write the windows of one recording that are ictal or interictal: [rows, C, window_samples], own unit.
 
-    Windows with NaN are written too; whether they count depends on which electrodes are usable.
+    16-bit samples that need no resampling stay as they are, which halves the file; all others become float32. Windows
+    with NaN are written too; whether they count depends on which electrodes are usable.
 
     Args:
         planned: the recording, its seizures and clusters.
@@ -89,39 +93,44 @@ def cut_recording(planned: PlannedRecording, config: CascadeDataConfig, target: 
     sums = ElectrodeSums.empty(channels)
     nan_channels = np.zeros((int(kept.sum()), channels), bool)
     with atomic_path(target) as temporary, temporary.open("wb") as file, recording.open_signal() as read:
-        _write_header(file, (int(kept.sum()), channels, window))
-        read_floats = resampled(read, recording.n_samples, change)
+        stays = change == 1 and read(0, 1).dtype == np.int16
+        dtype = np.dtype("<i2" if stays else "<f4")
+        _write_header(file, (int(kept.sum()), channels, window), dtype)
+        read_new = resampled(read, recording.n_samples, change)
         per_block = max(1, round(BLOCK_S * rate_hz / stride))
         for begin in range(0, len(starts), per_block):
             block = np.flatnonzero(kept[begin : begin + per_block]) + begin
             if not len(block):
                 continue
-            windows = _windows(read_floats, starts[block], window, channels)
+            windows = _windows(read_new, starts[block], window, channels, dtype)
             nan_channels[rows[block]] = _observe(sums, windows, labels[block] == WindowLabel.INTERICTAL)
             file.write(windows.data)
-    return CutRecording(starts / rate_hz, labels, rows, nan_channels, sums)
+    return CutRecording(starts / rate_hz, labels, nan_channels, sums)
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
 
 
-def _windows(read: ReadFloats, starts: Int[np.ndarray, " N"], window: int, channels: int) -> Float[np.ndarray, "N C T"]:
+def _windows(
+    read: ReadSamples, starts: Int[np.ndarray, " N"], window: int, channels: int, dtype: np.dtype
+) -> Real[np.ndarray, "N C T"]:
     """The windows that start at `starts` (ascending), from one read of the stretch they cover."""
     first = int(starts[0])
     stretch = read(first, int(starts[-1]) + window)[:channels]
-    windows = np.empty((len(starts), channels, window), np.float32)
+    windows = np.empty((len(starts), channels, window), dtype)
     for row, start in enumerate((starts - first).tolist()):
         windows[row] = stretch[:, start : start + window]
     return windows
 
 
 def _observe(
-    sums: ElectrodeSums, windows: Float[np.ndarray, "N C T"], interictal: Bool[np.ndarray, " N"]
+    sums: ElectrodeSums, windows: Real[np.ndarray, "N C T"], interictal: Bool[np.ndarray, " N"]
 ) -> Bool[np.ndarray, "N C"]:
     """Add the windows to the sums; return where NaN (or infinity) stands."""
-    total = windows.sum(-1)
-    squares = np.einsum("nct,nct->nc", windows, windows)
+    values = windows.astype(np.float32, copy=False)
+    total = values.sum(-1)
+    squares = np.einsum("nct,nct->nc", values, values)
     broken = ~np.isfinite(squares)
     flat = (windows[..., 1:] == windows[..., :1]).all(-1) if _may_be_flat(windows) else np.zeros_like(broken)
     counted = interictal[:, None] & ~broken
@@ -134,6 +143,6 @@ def _observe(
     return broken
 
 
-def _may_be_flat(windows: Float[np.ndarray, "N C T"]) -> bool:
+def _may_be_flat(windows: Real[np.ndarray, "N C T"]) -> bool:
     """Whether any electrode repeats its first sample in a window: a cheap look before the whole comparison."""
     return bool((windows[..., 1:9] == windows[..., :1]).all(-1).any())

@@ -1,7 +1,7 @@
 """Reading one numeric array from a MATLAB file without loading the whole of it.
 
-Version 5 files that are not compressed are memory-mapped, compressed ones are loaded, version 7.3 ones (HDF5 with
-reversed axes) are read in slices.
+Version 5 files that are not compressed and version 7.3 ones (HDF5 with reversed axes) are read in slices; compressed
+ones are loaded whole.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,6 +20,32 @@ HEADER_BYTES = 128
 MI_MATRIX, MI_COMPRESSED = 14, 15
 MI_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+class ColumnsInFile:
+    """A 2-D array that lies in a file column by column, as MATLAB writes it; slices are read, nothing is kept.
+
+    A memory map would do, but its pages count as memory of the process until the system wants them back.
+    """
+
+    def __init__(self, file: BinaryIO, offset: int, shape: tuple[int, int], dtype: str) -> None:
+        self._file, self._offset = file, offset
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+        rows, columns = (range(*part.indices(size)) for part, size in zip(key, self.shape, strict=True))
+        numbers = np.empty((len(columns), len(rows)), self.dtype)
+        if len(rows) == self.shape[0]:
+            self._fill(numbers, columns.start * self.shape[0])
+        else:
+            for place, column in enumerate(columns):
+                self._fill(numbers[place], column * self.shape[0] + rows.start)
+        return numbers.T
+
+    def _fill(self, numbers: np.ndarray, first: int) -> None:
+        self._file.seek(self._offset + first * self.dtype.itemsize)
+        self._file.readinto(numbers.data.cast("B"))  # type: ignore[attr-defined]
 
 
 class Transposed:
@@ -35,9 +61,12 @@ class Transposed:
         return np.asarray(self._dataset[columns, rows]).T
 
 
+SlicedArray = np.ndarray | ColumnsInFile | Transposed
+
+
 @contextlib.contextmanager
-def open_mat_array(path: Path, name: str) -> Iterator[np.ndarray | Transposed]:
-    """Yield the 2-D numeric array `name`, indexable by two slices, as MATLAB orders its axes.
+def open_mat_array(path: Path, name: str) -> Iterator[SlicedArray]:
+    """Yield the 2-D numeric array `name`, indexable by two slices without a step, as MATLAB orders its axes.
 
     Raises:
         DataError: the file is no MATLAB file, is cut short, or lacks the array; or it is not a 2-D numeric one.
@@ -46,8 +75,9 @@ def open_mat_array(path: Path, name: str) -> Iterator[np.ndarray | Transposed]:
         with _open_hdf5(path) as file:
             yield _checked(path, name, Transposed(_member(path, file, name)))
         return
-    mapped = _map_uncompressed(path, name)
-    yield _checked(path, name, _load(path, name) if mapped is None else mapped)
+    with path.open("rb") as plain:
+        in_file = _find_uncompressed(path, plain, name)
+        yield _checked(path, name, _load(path, name) if in_file is None else in_file)
 
 
 def read_mat_values(path: Path, name: str) -> np.ndarray:
@@ -112,7 +142,7 @@ def _load(path: Path, name: str) -> np.ndarray:
     return content[name]
 
 
-def _checked(path: Path, name: str, array: np.ndarray | Transposed) -> np.ndarray | Transposed:
+def _checked(path: Path, name: str, array: SlicedArray) -> SlicedArray:
     if len(array.shape) != 2 or np.dtype(array.dtype).kind not in "iuf":
         raise DataError(
             f"{path}: '{name}' is {array.dtype} of shape {tuple(array.shape)}; expected numbers in two axes"
@@ -120,31 +150,30 @@ def _checked(path: Path, name: str, array: np.ndarray | Transposed) -> np.ndarra
     return array
 
 
-def _map_uncompressed(path: Path, name: str) -> np.ndarray | None:
-    """The array memory-mapped, or None if it is compressed or not where a plain file has it (level 5 format guide)."""
+def _find_uncompressed(path: Path, file: BinaryIO, name: str) -> ColumnsInFile | None:
+    """The array in its file, or None if it is compressed or not where a plain file has it (level 5 format guide)."""
     size = path.stat().st_size
-    with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
-        if len(header) < HEADER_BYTES or header[126:128] not in (b"IM", b"MI"):
+    header = file.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES or header[126:128] not in (b"IM", b"MI"):
+        return None
+    order = "<" if header[126:128] == b"IM" else ">"
+    position = HEADER_BYTES
+    while position + 8 <= size:
+        file.seek(position)
+        kind, length = struct.unpack(order + "II", file.read(8))
+        if kind == MI_COMPRESSED or length == 0:
             return None
-        order = "<" if header[126:128] == b"IM" else ">"
-        position = HEADER_BYTES
-        while position + 8 <= size:
-            file.seek(position)
-            kind, length = struct.unpack(order + "II", file.read(8))
-            if kind == MI_COMPRESSED or length == 0:
-                return None
-            if kind == MI_MATRIX:
-                found = _matrix_place(file.read(min(length, 4096)), order)
-                if found is not None and found[0] == name:
-                    _, shape, dtype, offset = found
-                    end = position + 8 + offset + int(np.prod(shape)) * np.dtype(dtype).itemsize
-                    if end > size:
-                        raise DataError(
-                            f"{path}: is cut short: '{name}' ends at byte {end}, the file has {size}; fetch it again"
-                        )
-                    return np.memmap(path, dtype, "r", position + 8 + offset, shape, "F")
-            position += 8 + length
+        if kind == MI_MATRIX:
+            found = _matrix_place(file.read(min(length, 4096)), order)
+            if found is not None and found[0] == name and len(found[1]) == 2:
+                _, shape, dtype, offset = found
+                end = position + 8 + offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
+                if end > size:
+                    raise DataError(
+                        f"{path}: is cut short: '{name}' ends at byte {end}, the file has {size}; fetch it again"
+                    )
+                return ColumnsInFile(file, position + 8 + offset, (shape[0], shape[1]), dtype)
+        position += 8 + length
     return None
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ..artifacts import read_parquet
 from ..config import RunConfig, load_resolved
+from ..config.cascade_loading import is_cascade
 from ..data.splits import CLASS_INDEX, TEST_LIST, TRAIN_LIST, read_class_index, read_list
 from ..errors import DataError
 from ..experiments import Experiment
@@ -24,7 +25,7 @@ HISTORY_COLUMNS = ("epoch", "step", "split", "metric", "value")
 PREDICTION_COLUMNS = ("split", "video_id", "group", "label", "prediction")
 MANIFEST_COLUMNS = ("video_id", "class", "label", "group", "n_frames", "fps", "width", "height", "has_audio", "status")
 USABLE = ("ok", "truncated")
-SHARD = re.compile(r"-\d+$")
+SHARD = re.compile(r"-.*$")
 REPORT_RULE = "make_report"
 TRAINING_RULE = "train_single_device"
 # Never `**`: under the results lies the data folder with a JPEG file per frame.
@@ -164,8 +165,9 @@ def _benchmark_row(path: Path, number: int, line: str, results: Path) -> list[ob
 
 
 def read_configs(results: Path) -> dict[Path, RunConfig]:
-    """The resolved configuration of every run folder under `results`, in order of seed."""
+    """The resolved configuration of every video run folder under `results`, in order of seed."""
     found = [*results.glob("*/seed*/config.yaml"), *results.glob("adhoc/*/seed*/config.yaml")]
+    found = [path for path in found if not is_cascade(path)]
     folders = sorted((path.parent for path in found), key=lambda folder: (folder.parent.name, _seed_number(folder)))
     return {folder: load_resolved(folder / "config.yaml") for folder in folders}
 

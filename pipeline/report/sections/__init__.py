@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from ..blocks import Section
 from ..context import Context
-from . import configuration, confusion, cost, data_card, examples, experiments, headline, learning, reproduce
+from . import (
+    configuration,
+    confusion,
+    cost,
+    data_card,
+    examples,
+    experiments,
+    headline,
+    learning,
+    recordings,
+    reproduce,
+)
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
     headline.section,
@@ -15,6 +26,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     confusion.section,
     examples.section,
     data_card.section,
+    recordings.section,
     configuration.section,
     cost.section,
     reproduce.section,
