@@ -198,9 +198,10 @@ class SeizureCascade(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        # First, so that under one seed it starts from the same weights as the baseline it is compared with.
+        self.complex = ComplexModel()
         self.selector = ChannelSelector(len(mask), mask, content)
         self.simple = SimpleSingleChannelModel(variant, sample_rate_hz=sample_rate_hz, dropout=dropout)
-        self.complex = ComplexModel()
         self.margin: Tensor
         self.register_buffer("margin", torch.tensor(math.inf))
 

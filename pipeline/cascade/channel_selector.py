@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Content = Literal["annealed", "run_time", "none"]
@@ -18,10 +18,11 @@ Content = Literal["annealed", "run_time", "none"]
 class ChannelSelector(nn.Module):
     """One electrode out of `channels`: [B, C, T] -> [B, T].
 
-    Training mixes electrodes with weights from (logits + content + Gumbel noise) / temperature; once `hard`, the
-    forward pass takes one electrode and the backward pass the soft weights (straight-through). In evaluation it
-    indexes: nothing of any other electrode is read, except in the ablation `content="run_time"`, which chooses anew
-    for every window and therefore keeps all electrodes alive.
+    Training weighs electrodes by softmax((logits + content) / temperature), in one of two ways. `draw` gives
+    electrodes and weights to a loss that scores each electrode's window by itself. `forward` mixes their signals into
+    one, with Gumbel noise, as the plan draws it; once `hard`, it passes one electrode forward and the soft weights
+    backward (straight-through). In evaluation it indexes: nothing of any other electrode is read, except in the
+    ablation `content="run_time"`, which chooses anew for every window and therefore keeps all electrodes alive.
 
     Args:
         channels: electrodes of the array.
@@ -76,6 +77,20 @@ class ChannelSelector(nn.Module):
             chosen = torch.zeros_like(weights).scatter_(-1, weights.argmax(-1, keepdim=True), 1.0)
             weights = chosen + weights - weights.detach()
         return torch.einsum("bc,bct->bt", weights, signal)
+
+    def draw(
+        self, signal: Float[Tensor, "B C T"], limit: int, generator: torch.Generator
+    ) -> tuple[Int[Tensor, " M"], Float[Tensor, "B M"]]:
+        """At most `limit` usable electrodes and their weights in each window, which sum to 1.
+
+        All of them where they are few; else a draw without replacement by the present weights (Gumbel top-k).
+        """
+        log_weights = torch.log_softmax(self._masked(self.logits.detach()) / self.temperature, dim=-1)
+        uniform = torch.rand(len(log_weights), generator=generator).clamp_(1e-6, 1 - 1e-6).to(log_weights.device)
+        count = min(limit, int(self.mask.sum()))
+        chosen = (log_weights - torch.log(-torch.log(uniform))).topk(count).indices
+        scores = self._scores(signal).expand(len(signal), -1)[:, chosen]
+        return chosen, torch.softmax(scores / self.temperature, dim=-1)
 
     def _pick(self, signal: Float[Tensor, "B C T"]) -> Float[Tensor, "B T"]:
         if self.content != "run_time":

@@ -29,6 +29,27 @@ def simple_loss(
     return _weighted_mean(logits, labels, weights[labels], smoothing)
 
 
+def electrode_loss(
+    logits: Float[Tensor, "B M 2"],
+    electrode_weights: Float[Tensor, "B M"],
+    labels: Int[Tensor, " B"],
+    weights: Float[Tensor, " 2"],
+    smoothing: float,
+) -> Float[Tensor, ""]:
+    """`simple_loss` expected over the electrode: each electrode's own loss, weighted by the electrode weights.
+
+    Its gradient moves weight to the electrodes of the smallest loss, without noise. Mixing signals instead asks which
+    waveform to add more of, and electrodes have no phase in common.
+    """
+    count = logits.shape[1]
+    losses = F.cross_entropy(
+        logits.flatten(0, 1), labels.repeat_interleave(count), reduction="none", label_smoothing=smoothing
+    )
+    expected = (losses.unflatten(0, (len(labels), count)) * electrode_weights).sum(1)
+    weight = weights[labels]
+    return (weight * expected).sum() / weight.sum().clamp_min(1.0)
+
+
 def soft_route(logits: Float[Tensor, "B 2"], margin: float, temperature: float) -> Float[Tensor, " B"]:
     """How much a window is the complex model's: sigmoid((margin - |l1 - l0|) / temperature)."""
     return torch.sigmoid((margin - logit_margin(logits)) / temperature)

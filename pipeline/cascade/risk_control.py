@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy import stats
+from scipy import special
 
 from .cascade_models import threshold_of
 
 # A fixed grid, not quantiles of the calibration margins: a grid chosen by the data would be tested on them twice.
 # Steps are powers of two, so that each margin is an integer in fixed point.
 MARGINS: tuple[float, ...] = tuple(0.125 * step for step in range(96, -1, -1))
+PRIOR_CORRELATION = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,37 +54,47 @@ class Calibration:
     reason: str
 
 
-def clustered_upper_bound(losses: Bool[np.ndarray, " N"], blocks: Shaped[np.ndarray, " N"], level: float) -> float:
+def clustered_upper_bound(losses: Bool[np.ndarray, " N"], blocks: Int[np.ndarray, " N"], level: float) -> float:
     """Upper confidence bound on a share at one-sided confidence 1 - level, for windows in correlated blocks.
 
-    Without a single loss, or with a single block, the data say nothing about correlation; then each block's windows
-    are taken to be as correlated as `PRIOR_CORRELATION`.
+    Clopper and Pearson's bound with the effective number of windows; a quantile of Student's t for one of the normal
+    distribution accounts for a design effect that was itself estimated from few blocks.
+
+    Args:
+        losses: one row per window.
+        blocks: number of the recording of each row, from 0.
+        level: probability that the bound is broken.
     """
-    count, total = int(losses.sum()), len(losses)
+    total = len(losses)
     if not total:
         return 1.0
+    sizes = np.bincount(blocks).astype(float)
+    clusters = int((sizes > 0).sum())
     effective = total / design_effect(losses, blocks)
-    successes = count / total * effective
+    if clusters > 1:
+        few = special.stdtrit(total - 1, 1.0 - level) / special.stdtrit(clusters - 1, 1.0 - level)
+        effective *= min(1.0, float(few) ** 2)
+    successes = float(losses.mean()) * effective
     if successes >= effective:
         return 1.0
-    return float(stats.beta.ppf(1.0 - level, successes + 1.0, effective - successes))
+    return float(special.betaincinv(successes + 1.0, effective - successes, 1.0 - level))
 
 
-PRIOR_CORRELATION = 0.02
+def design_effect(losses: Bool[np.ndarray, " N"], blocks: Int[np.ndarray, " N"]) -> float:
+    """Variance of the mean of clustered rows over that of independent ones, at least its prior value.
 
-
-def design_effect(losses: Bool[np.ndarray, " N"], blocks: Shaped[np.ndarray, " N"]) -> float:
-    """Variance of the mean of clustered rows over that of independent ones, at least its prior value."""
-    _, index = np.unique(blocks, return_inverse=True)
-    sizes = np.bincount(index).astype(float)
-    total, clusters = sizes.sum(), len(sizes)
+    Without a single loss, or with a single block, the data say nothing about correlation; the prior takes windows of
+    a block to be as correlated as `PRIOR_CORRELATION`.
+    """
+    sizes = np.bincount(blocks).astype(float)
+    total, clusters = sizes.sum(), int((sizes > 0).sum())
     prior = 1.0 + PRIOR_CORRELATION * (float((sizes**2).sum() / total) - 1.0)
-    share = losses.mean()
+    share = float(losses.mean())
     if clusters < 2 or share in (0.0, 1.0):
         return prior
-    residuals = np.bincount(index, weights=losses - share)
+    residuals = np.bincount(blocks, weights=losses - share)
     clustered = clusters / (clusters - 1) * float((residuals**2).sum()) / total**2
-    return max(prior, clustered * total / float(share * (1.0 - share)))
+    return max(prior, clustered * total / (share * (1.0 - share)))
 
 
 def calibrate(verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level: float) -> Calibration:

@@ -22,7 +22,7 @@ from ..trainer.schedule import learning_rate_factor
 from .losses import class_weights
 from .sampling import epoch_batches
 from .simple_fitting import FINAL_LR_RATIO
-from .training_stages import Batch, Stage
+from .training_stages import STAGE_NAMES, Batch, Stage
 
 Validate = Callable[[str], dict[str, float]]
 
@@ -96,7 +96,8 @@ def _resume(job: Job) -> tuple[TrainingState, dict[str, Any] | None]:
 
 def _train_epoch(job: Job, state: TrainingState, stage: Stage, optimizer: torch.optim.Optimizer) -> float:
     training = job.cfg.training
-    key = (job.cfg.seed, state.stage, state.epoch)
+    # The complex stage draws the same batches in the baseline and in the cascade, which makes their comparison paired.
+    key = (job.cfg.seed, STAGE_NAMES.index(stage.name), state.epoch)
     # Dropout draws from torch's global generator: seeding it per epoch makes a resumed run equal.
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence((*key, 1)).generate_state(1)[0]))

@@ -12,10 +12,14 @@ from torch import Tensor, nn
 
 from ..config.cascade_model import CascadeTrainingConfig
 from .cascade_models import ComplexModel, SeizureCascade, margin_of
-from .losses import complex_loss, routing_loss, simple_loss, soft_route, sparsity_loss
+from .losses import complex_loss, electrode_loss, routing_loss, simple_loss, soft_route, sparsity_loss
 from .simple_fitting import LR_FACTOR
 
+# Parts of stage 1: all electrodes alike, electrodes by their weights, one electrode. Weights that move before the
+# simple model has learned anything follow noise, and the model then specialises on what they happened to favour.
+HOLD_SHARE = 1 / 3
 SOFT_SHARE = 2 / 3
+STAGE_NAMES = ("electrode", "complex", "joint")
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,12 @@ def cascade_stages(cascade: SeizureCascade, cfg: CascadeTrainingConfig) -> list[
 
     def first(batch: Batch, progress: float) -> Float[Tensor, ""]:
         anneal_selector(cascade, cfg, progress)
-        noise = None if selector.hard else batch.generator
-        return _simple_terms(cascade, cfg, batch, cascade.simple_logits(batch.signal, generator=noise))
+        if selector.hard:
+            return _simple_terms(cascade, cfg, batch, cascade.simple_logits(batch.signal))
+        if cfg.mixing == "signals":
+            logits = cascade.simple_logits(batch.signal, generator=batch.generator)
+            return _simple_terms(cascade, cfg, batch, logits)
+        return _expected_terms(cascade, cfg, batch, held=progress < HOLD_SHARE)
 
     def second(batch: Batch, progress: float) -> Float[Tensor, ""]:
         with torch.no_grad():
@@ -120,6 +128,22 @@ def anneal_selector(cascade: SeizureCascade, cfg: CascadeTrainingConfig, progres
     cascade.selector.temperature = cfg.start_temperature * ratio**share
     cascade.selector.content_scale = 1.0 - share
     cascade.selector.hard = progress >= SOFT_SHARE
+
+
+def _expected_terms(
+    cascade: SeizureCascade, cfg: CascadeTrainingConfig, batch: Batch, *, held: bool
+) -> Float[Tensor, ""]:
+    """The simple model's loss on every electrode by itself, weighted by the electrode weights.
+
+    While `held`, the weights stay as they are and only the simple model learns.
+    """
+    chosen, weights = cascade.selector.draw(batch.signal, cfg.electrodes_per_step, batch.generator)
+    weights = weights.detach() if held else weights
+    logits = cascade.simple(batch.signal[:, chosen].flatten(0, 1)).unflatten(0, weights.shape)
+    classification = electrode_loss(logits, weights, batch.labels, batch.class_weights, cfg.label_smoothing)
+    if held:
+        return cfg.weight_simple * classification
+    return cfg.weight_simple * classification + cfg.weight_sparsity * sparsity_loss(cascade.selector.weights())
 
 
 def _simple_terms(

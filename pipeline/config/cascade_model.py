@@ -35,7 +35,7 @@ class CascadeTrainingConfig(Section):
     batch_size: Positive = Field(64, description="windows per step")
     lr: Above = Field(3e-3, description="peak learning rate of AdamW in stages 1 and 2")
     joint_lr: Above = Field(5e-4, description="peak learning rate of stage 3")
-    selector_lr: Above = Field(5e-2, description="peak learning rate of the electrode logits in stage 1")
+    selector_lr: Above = Field(0.2, description="peak learning rate of the electrode logits in stage 1")
     weight_decay: Weight = Field(1e-2, description="decoupled weight decay of the nets; the logits have none")
     grad_clip: Above = Field(1.0, description="largest gradient norm of each net")
     interictal_per_ictal: Above = Field(
@@ -54,6 +54,14 @@ class CascadeTrainingConfig(Section):
         0.9, description="tau of the soft routing in training; the deployed one is calibrated"
     )
     routing_temperature: Above = Field(0.5, description="width of the soft routing, in logits")
+    mixing: Literal["losses", "signals"] = Field(
+        "losses",
+        description="what the electrode weights weigh in stage 1: each electrode's own loss, or (the literal plan) the "
+        "signals, which misses the best electrode where background differs little from it (docs/cascade.md)",
+    )
+    electrodes_per_step: Positive = Field(
+        32, description="electrodes drawn per step under `losses`; patients with fewer use all in every step"
+    )
     start_temperature: Above = Field(5.0, description="of the electrode weights, at the start of stage 1")
     end_temperature: Above = Field(0.1, description="of the electrode weights, when they become hard")
     threads: Positive = Field(1, description="CPU threads of one training process")

@@ -35,6 +35,7 @@ def simulated(seed: int, recordings: int, windows: int = 60, correlated: bool = 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recordings", [6, 20])
 def test_the_bound_holds_as_often_as_stated(recordings):
     trials, limit = 200, 0.03
@@ -81,7 +82,7 @@ def test_tests_stop_at_the_first_failure():
 
 
 def test_correlation_widens_the_bound():
-    blocks = np.repeat(np.arange(10), 50).astype(str)
+    blocks = np.repeat(np.arange(10), 50)
     spread = np.zeros(500, bool)
     spread[::50] = True
     bunched = np.zeros(500, bool)
@@ -92,6 +93,7 @@ def test_correlation_widens_the_bound():
     assert clustered_upper_bound(np.zeros(0, bool), blocks[:0], LEVEL) == 1.0
 
 
+@pytest.mark.slow
 def test_resampling_recordings_keeps_the_level():
     rate = violation_rate(simulated(7, 60), 0.03, 1.0, LEVEL)
     assert rate <= LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / 200)
