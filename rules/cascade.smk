@@ -26,7 +26,7 @@ rule train_cascade_baseline:
         runtime=PRESET.runtime_min,
         gpu=PRESET.gpus,
     params:
-        out=f"{RESULTS}/EXP-C0-baseline/seed{{seed}}",
+        out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.train_cascade_baseline --cfg {input.config:q} --patient {wildcards.patient:q}"
         " --out {params.out:q} > {log:q} 2>&1"
@@ -58,7 +58,7 @@ rule main_swec_cascade:
         runtime=PRESET.runtime_min,
         gpu=PRESET.gpus,
     params:
-        out=f"{RESULTS}/EXP-C3-stages/seed{{seed}}",
+        out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.main_swec_cascade --cfg {input.config:q} --patient {wildcards.patient:q}"
         " --decision {input.decision:q} --out {params.out:q} > {log:q} 2>&1"
@@ -95,7 +95,7 @@ rule evaluate_cascade:
         mem_mb=PRESET.mem_mb,
         runtime=PRESET.runtime_min,
     params:
-        out=f"{RESULTS}/EXP-C6-evaluate/seed{{seed}}",
+        out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.evaluate_cascade --cfg {input.config:q} --patient {wildcards.patient:q}"
         " --out {params.out:q} > {log:q} 2>&1"
@@ -113,7 +113,7 @@ rule pool_cascade:
     conda:
         ENVIRONMENT
     params:
-        out=f"{RESULTS}/EXP-C6-evaluate/seed{{seed}}",
+        out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.evaluate_cascade --cfg {input.config:q} --pool --out {params.out:q} > {log:q} 2>&1"
 

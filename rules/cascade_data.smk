@@ -17,7 +17,7 @@ rule make_demo_ieeg:
     params:
         demo=CASCADE_DEFAULTS.demo.model_dump(),
         preset=SETTINGS.preset,
-        out=f"{RESULTS}/data/raw_swec",
+        out=lambda wildcards, output: str(Path(output.truth).parents[1]),
     shell:
         "python -m scripts.make_demo_ieeg --preset {params.preset} --out {params.out:q}"
         " --patient {wildcards.patient:q} > {log:q} 2>&1"
@@ -35,7 +35,7 @@ rule join_demo_ieeg:
         ENVIRONMENT
     params:
         preset=SETTINGS.preset,
-        out=f"{RESULTS}/data/raw_swec",
+        out=lambda wildcards, output: str(Path(output.truth).parent),
     shell:
         "python -m scripts.make_demo_ieeg --preset {params.preset} --out {params.out:q} --join > {log:q} 2>&1"
 
