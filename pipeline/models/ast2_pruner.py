@@ -22,6 +22,7 @@ from .token_gating import Slices, TokenGating, flat_places, modal_stats
 from .token_scores import TokenPlaces, score_tokens
 from .token_selection import NEVER, frame_uniform, kept_count, random_scores, select_top, threshold_slope
 from .voronoi import build_voronoi_regions
+from .window_entropy import membership
 
 
 class PrunerConfig(PruningConfig):
@@ -57,6 +58,7 @@ class ASTPruner(nn.Module):
     """
 
     region_ids: Tensor
+    region_averages: Tensor
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class ASTPruner(nn.Module):
             self.grid[0] * self.grid[1], self.grid, self.cfg.num_regions
         )
         self.register_buffer("region_ids", region_ids, persistent=False)
+        self.register_buffer("region_averages", membership(region_ids), persistent=False)
         modalities = self.cfg.num_modalities
         self.modality_logit = nn.Parameter(torch.zeros(modalities), requires_grad=modalities > 1)
         layers = len(self.cfg.prune_layers)
@@ -162,9 +165,8 @@ class ASTPruner(nn.Module):
         gated = max(modality_slices[name][1] for name in self.cfg.modalities)
         slices = {name: modality_slices[name] for name in self.cfg.modalities}
         here = None if available is None else available[:, :, :gated]
-        scores = score_tokens(
-            token_feat[:, :, :gated].detach(), self.cfg, TokenPlaces(slices, self.grid, self.region_ids), here
-        )
+        places = TokenPlaces(slices, self.grid, self.region_ids, self.region_averages)
+        scores = score_tokens(token_feat[:, :, :gated].detach(), self.cfg, places, here)
         ranking = self._ranking(scores.score, slices)
         if here is not None:
             ranking = ranking.masked_fill(~here, NEVER)

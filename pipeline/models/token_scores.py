@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -29,6 +30,7 @@ from pipeline.config.pruning import PruningConfig
 from .window_entropy import (
     TINY,
     mean_of_windows,
+    mean_over_frames,
     membership,
     softmax_and_entropy,
     space_cell_entropy,
@@ -44,11 +46,15 @@ FLAT = 1e-5
 
 @dataclass(frozen=True)
 class TokenPlaces:
-    """Where tokens of a frame lie: slices of modalities, of which the first has a patch grid with regions."""
+    """Where tokens of a frame lie: slices of modalities, of which the first has a patch grid with regions.
+
+    `region_averages` are the rows of `membership(region_ids)`.
+    """
 
     slices: Mapping[str, tuple[int, int]]
     grid: tuple[int, int]
     region_ids: Int[Tensor, " N_v"]
+    region_averages: Float[Tensor, "R N_v"]
 
 
 class TokenScores(NamedTuple):
@@ -68,18 +74,17 @@ class TokenScores(NamedTuple):
 
 
 def normalise(
-    values: Float[Tensor, "B ..."], valid: Bool[Tensor, "B ..."] | None, over: Literal["sample", "batch"]
-) -> Float[Tensor, "B ..."]:
-    """Min-max scaling to [0, 1]: within each sample, or over the batch as the literal spec has it.
+    values: Float[Tensor, "B L ..."], valid: Bool[Tensor, "B _ ..."] | None, over: Literal["sample", "batch"]
+) -> Float[Tensor, "B L ..."]:
+    """Min-max scaling of L terms to [0, 1]: within each sample, or over the batch as the literal spec has it.
 
     Values that are not valid neither set the range nor are kept inside it.
     """
-    axes = tuple(range(1, values.ndim)) if over == "sample" else (0,)
+    axes = tuple(range(2, values.ndim)) if over == "sample" else (0,)
     low = (values if valid is None else values.masked_fill(~valid, torch.inf)).amin(dim=axes, keepdim=True)
     high = (values if valid is None else values.masked_fill(~valid, -torch.inf)).amax(dim=axes, keepdim=True)
     spread = high - low
-    scaled = (values - low) / spread.clamp_min(FLAT)
-    return torch.where(spread >= FLAT, scaled, torch.full_like(scaled, 0.5))
+    return torch.where(spread >= FLAT, (values - low) / spread.clamp_min(FLAT), 0.5)
 
 
 @torch.no_grad()
@@ -95,19 +100,49 @@ def score_tokens(
         kept: tokens that are still there; None means all.
     """
     with torch.autocast(device_type=x.device.type, enabled=False):
-        logits = functional.layer_norm(x.float(), (x.shape[-1],)).div_(cfg.entropy_tau)
+        logits = functional.layer_norm(x.float(), (x.shape[-1],))
+        if cfg.entropy_tau != 1.0:
+            logits.div_(cfg.entropy_tau)
         p, local = softmax_and_entropy(logits)
         del logits
         time, whole = _time_terms(p, local, cfg, kept)
         space, region = _space_terms(p, whole, cfg, places, kept)
-        score = cfg.a_time * time.unsqueeze(1) + cfg.c_region * region.unsqueeze(1)
-        widths = [stop - start for start, stop in places.slices.values()]
-        score = score + cfg.b_space * torch.cat(
-            [space[..., m : m + 1].expand(-1, -1, width) for m, width in enumerate(widths)], dim=2
-        )
+        score = (cfg.a_time * time + cfg.c_region * region).unsqueeze(1) + cfg.b_space * _by_place(space, places)
         if cfg.d_local:
-            score = score + cfg.d_local * normalise(local, kept, cfg.norm)
+            valid = None if kept is None else kept.unsqueeze(1)
+            score = score + cfg.d_local * normalise(local.unsqueeze(1), valid, cfg.norm).squeeze(1)
     return TokenScores(score, time, space, whole)
+
+
+def _by_place(space: Float[Tensor, "B T M"], places: TokenPlaces) -> Float[Tensor, "B T _"]:
+    """Each place's value, from its modality's."""
+    if len(places.slices) == 1:
+        return space
+    widths = [stop - start for start, stop in places.slices.values()]
+    return space.repeat_interleave(torch.tensor(widths, device=space.device), dim=2)
+
+
+@cache
+def _time_matrices(
+    frames: int, levels: tuple[int, ...], overlap: float
+) -> tuple[Float[Tensor, "W T"], Float[Tensor, "L W"]]:
+    """All windows, first the whole clip, and the windows of each level."""
+    every = levels if levels[0] == 1 else (1, *levels)
+    parts = [time_windows(frames, level, overlap) for level in every]
+    return torch.cat(parts), _level_members([len(part) for part in parts])[-len(levels) :]
+
+
+@cache
+def _space_matrices(
+    grid: tuple[int, int], levels: tuple[int, ...]
+) -> tuple[Float[Tensor, "W N_v"], Float[Tensor, "L W"]]:
+    """All cells, and the cells of each level."""
+    parts = [space_cells(grid, level) for level in levels]
+    return torch.cat(parts), _level_members([len(part) for part in parts])
+
+
+def _level_members(counts: list[int]) -> Float[Tensor, "L W"]:
+    return membership(torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)))
 
 
 def _time_terms(
@@ -117,25 +152,15 @@ def _time_terms(
     kept: Bool[Tensor, "B T N"] | None,
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
     """The fused time term, and the plain entropy over all frames."""
-    frames = p.shape[1]
-    # The first row is the whole clip, whether or not level 1 is asked for.
-    levels = sorted({1, *cfg.time_window_levels})
-    parts = [time_windows(frames, level, cfg.time_window_overlap) for level in levels]
-    windows = torch.cat(parts).to(p.device)
+    windows, members = _time_matrices(p.shape[1], tuple(cfg.time_window_levels), cfg.time_window_overlap)
+    windows, members = windows.to(p.device), members.to(p.device)
     values, share = time_window_entropy(p, windows, kept)
     whole = values[:, 0]
     if cfg.time_score == "jsd":
         mean_local = time_averages(local if kept is None else local * kept, windows)
         values = values - (mean_local if share is None else mean_local / share.clamp_min(TINY))
-    valid = None if kept is None else kept.any(dim=1)
-    fused, first = torch.zeros_like(whole), 0
-    for level, part in zip(levels, parts, strict=True):
-        rows = slice(first, first + len(part))
-        first += len(part)
-        if level in cfg.time_window_levels:
-            mean = mean_of_windows(values[:, rows], None if share is None else share[:, rows])
-            fused = fused + normalise(mean, valid, cfg.norm)
-    return fused / len(cfg.time_window_levels), whole
+    valid = None if kept is None else kept.any(dim=1).unsqueeze(1)
+    return normalise(mean_of_windows(values, share, members), valid, cfg.norm).mean(dim=1), whole
 
 
 def _space_terms(
@@ -148,27 +173,23 @@ def _space_terms(
     """The fused space term of each modality, and the region term; both from one product with all averages."""
     spans = list(places.slices.values())
     start, stop = spans[0]
-    parts = [space_cells(places.grid, level) for level in cfg.space_window_levels]
-    cells = torch.cat([*parts, membership(places.region_ids.cpu())]).to(p.device)
+    cells, members = _space_matrices(places.grid, tuple(cfg.space_window_levels))
+    averages = torch.cat([cells.to(p.device), places.region_averages])
     picture_kept = None if kept is None else kept[:, :, start:stop]
-    values, share = space_cell_entropy(p[:, :, start:stop], cells, picture_kept)
-    valid = None if kept is None else torch.stack([kept[:, :, a:b].any(dim=2) for a, b in spans], dim=2)
-    fused, first = torch.zeros(*p.shape[:2], len(spans), device=p.device), 0
-    for part in parts:
-        rows = slice(first, first + len(part))
-        level = mean_of_windows(
-            values[..., rows].transpose(1, 2), None if share is None else share[..., rows].transpose(1, 2)
-        )
-        # A modality without a grid has its time entropy for a space entropy (spec §6.6).
-        others = [whole[:, None, a:b].mean(dim=2).expand(-1, p.shape[1]) for a, b in spans[1:]]
-        fused = fused + normalise(torch.stack([level, *others], dim=2), valid, cfg.norm)
-        first += len(part)
-    fused = fused / len(parts)
+    values, share = space_cell_entropy(p[:, :, start:stop], averages, picture_kept)
+    values, share = values.transpose(1, 2), None if share is None else share.transpose(1, 2)  # B W T
+    at = len(cells)
+    levels = mean_of_windows(values[:, :at], None if share is None else share[:, :at], members.to(p.device))
+    # A modality without a grid has its time entropy for a space entropy (spec §6.6).
+    others = [whole[:, a:b].mean(dim=1)[:, None, None].expand_as(levels) for a, b in spans[1:]]
+    valid = None if kept is None else torch.stack([kept[:, :, a:b].any(dim=2) for a, b in spans], dim=2).unsqueeze(1)
+    space = normalise(torch.stack([levels, *others], dim=3), valid, cfg.norm).mean(dim=1)
     region = torch.zeros_like(whole)
     if cfg.region_score == "constant":
-        region[:, start:stop] = fused[..., :1].mean(dim=1)
+        region[:, start:stop] = space[..., :1].mean(dim=1)
     else:
-        of_region = mean_of_windows(values[..., first:], None if share is None else share[..., first:])
-        alive = None if share is None else (share[..., first:] > 0).any(dim=1)
-        region[:, start:stop] = normalise(of_region, alive, cfg.norm)[:, places.region_ids]
-    return fused, region
+        in_region = None if share is None else share[:, at:]
+        of_region = mean_over_frames(values[:, at:], in_region).unsqueeze(1)
+        alive = None if in_region is None else (in_region > 0).any(dim=2).unsqueeze(1)
+        region[:, start:stop] = normalise(of_region, alive, cfg.norm)[:, 0, places.region_ids]
+    return space, region

@@ -100,12 +100,22 @@ def space_cell_entropy(
     return entropy_(mean, eps), share
 
 
-def mean_of_windows(values: Float[Tensor, "B W S"], share: Float[Tensor, "B W S"] | None) -> Float[Tensor, "B S"]:
-    """The mean over windows that are not empty; 0 where all are."""
+def mean_of_windows(
+    values: Float[Tensor, "B W S"], share: Float[Tensor, "B W S"] | None, members: Float[Tensor, "L W"]
+) -> Float[Tensor, "B L S"]:
+    """The mean over each level's windows that are not empty; 0 where all are."""
     if share is None:
-        return values.mean(dim=1)
+        return members @ values
     counts = (share > 0).to(values.dtype)
-    return (values * counts).sum(dim=1) / counts.sum(dim=1).clamp_min(1.0)
+    return (members @ (values * counts)) / (members @ counts).clamp_min(TINY)
+
+
+def mean_over_frames(values: Float[Tensor, "B R T"], share: Float[Tensor, "B R T"] | None) -> Float[Tensor, "B R"]:
+    """The mean over frames in which something of the region is left; 0 where nothing is in any."""
+    if share is None:
+        return values.mean(dim=2)
+    counts = (share > 0).to(values.dtype)
+    return (values * counts).sum(dim=2) / counts.sum(dim=2).clamp_min(1.0)
 
 
 def compute_multi_level_time_entropy(

@@ -14,6 +14,7 @@ from pipeline.config.pruning import PruningConfig
 from pipeline.models.ast2_pruner import ASTPruner, PrunerConfig, build_pruner
 from pipeline.models.token_scores import TokenPlaces, normalise, score_tokens
 from pipeline.models.voronoi import build_voronoi_regions
+from pipeline.models.window_entropy import membership
 
 T, SIDE, WIDTH = 4, 4, 24
 N = SIDE * SIDE
@@ -127,18 +128,18 @@ def test_a_single_sample_gives_no_nan_in_either_norm() -> None:
 
 def test_constant_terms_are_half_and_others_span_the_unit_range() -> None:
     values = torch.stack([torch.full((5,), 3.0), torch.linspace(-1, 7, 5)])
-    scaled = normalise(values, None, "sample")
+    scaled = normalise(values.unsqueeze(1), None, "sample").squeeze(1)
     assert scaled[0].tolist() == [0.5] * 5
     assert (scaled[1].min().item(), scaled[1].max().item()) == (0.0, 1.0)
     valid = torch.tensor([[True] * 5, [True, True, True, False, False]])
-    assert normalise(values, valid, "sample")[1, :3].tolist() == [0.0, 0.5, 1.0]
+    assert normalise(values.unsqueeze(1), valid.unsqueeze(1), "sample")[1, 0, :3].tolist() == [0.0, 0.5, 1.0]
 
 
 def score(x: torch.Tensor, **settings_: Any) -> torch.Tensor:
     regions, _ = build_voronoi_regions(N, (SIDE, SIDE), 4)
     weights = {"a_time": 0.0, "b_space": 0.0, "c_region": 0.0} | settings_
     cfg = PruningConfig(num_regions=4, **weights)
-    return score_tokens(x, cfg, TokenPlaces(VIDEO, (SIDE, SIDE), regions)).score
+    return score_tokens(x, cfg, TokenPlaces(VIDEO, (SIDE, SIDE), regions, membership(regions))).score
 
 
 def test_divergence_ranks_change_and_entropy_ranks_diffuseness() -> None:

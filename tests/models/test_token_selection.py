@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.models.token_selection import frame_uniform, kept_count, random_scores, select_top, threshold_slope
@@ -15,7 +15,7 @@ def test_kept_counts(share: float, tokens: int, expected: int) -> None:
     assert kept_count(share, tokens) == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_exactly_k_of_the_highest_whatever_the_ties(data: st.DataObject) -> None:
     batch, tokens = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 30))
