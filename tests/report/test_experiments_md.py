@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from pipeline.command_line import run_from_arguments, run_parser
+from pipeline.command_line import cascade_from_arguments, run_from_arguments, run_parser
 from pipeline.config.loading import PROJECT_ROOT
 from pipeline.experiments import TRAINING_SCRIPTS, Catalogue, load_catalogue
 from pipeline.report.experiments_md import render, script_command, snakemake_command
@@ -39,7 +39,10 @@ TRAINED = [name for name, entry in CATALOGUE.experiments.items() if entry.script
 def test_the_script_command_resolves_to_its_experiment(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = script_command(name, CATALOGUE.experiments[name], "tiny")
     arguments = run_parser("").parse_args(shlex.split(command)[3:])
-    run, _ = run_from_arguments(arguments)
+    if CATALOGUE.experiments[name].is_cascade:
+        run, _ = cascade_from_arguments(arguments, name)
+    else:
+        run, _ = run_from_arguments(arguments)
     assert (run.experiment, run.preset) == (name, "tiny")
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ...artifacts import read_json, read_parquet
 from ...config.cascade import CascadeConfig
 from ...config.cascade_loading import load_resolved_cascade
+from ...experiments import available_cascade
 from ..blocks import Block, Figure, Notice, Picker, Prose, Section, Table, number_column, text_column
 from ..context import Context
 from ..experiments_md import snakemake_command
@@ -33,9 +34,7 @@ def section(context: Context) -> Section:
     """Recordings, the four analyses and the decision, of the first finished seed."""
     run = _first_finished(context.results / ANALYSIS)
     if run is None:
-        command = snakemake_command(ANALYSIS, context.preset_name)
-        text = Markup("Not run: no finished <code>{}</code>. Make it with <code>{}</code>").format(ANALYSIS, command)
-        return Section("recordings", "Recordings", (Prose(text),))
+        return Section("recordings", "Recordings", (Prose(_how_to_make(context)),))
     cfg = load_resolved_cascade(run / "config.yaml")
     tables = {path.stem: read_parquet(path) for path in sorted((run / "tables").glob("*.parquet"))}
     blocks: list[Block] = [*_recordings(cfg), _separability(tables), _confidence(tables, cfg), *_pickers(tables)]
@@ -43,6 +42,16 @@ def section(context: Context) -> Section:
     if decided is not None:
         blocks += _decision(decided)
     return Section("recordings", "Recordings", tuple(blocks))
+
+
+def _how_to_make(context: Context) -> Markup:
+    """The commands of the cascade's experiments, or why the preset has none."""
+    names = available_cascade(context.preset_name, has_recordings=context.preset.data_source == "none")
+    if not names:
+        return Markup("Not run: this preset reads videos alone.")
+    commands = [snakemake_command(name, context.preset_name) for name in names]
+    listed = Markup(", ").join(Markup("<code>{}</code>").format(command) for command in commands)
+    return Markup("Not run: the cascade's experiments have read no recordings yet. Make them with {}.").format(listed)
 
 
 def _first_finished(folder: Path) -> Path | None:
