@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.artifacts import write_text
 from pipeline.machine import machine_line
 
-NAMES = ("loader", "workflow", "training", "mapping", "layout", "faults", "report", "cascade_data")
+NAMES = ("loader", "workflow", "training", "mapping", "layout", "faults", "report", "cascade", "cascade_data")
 RESULTS = Path("benchmarks/results")
 
 

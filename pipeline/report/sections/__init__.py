@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..blocks import Section
 from ..context import Context
 from . import (
+    cascade,
     configuration,
     confusion,
     cost,
@@ -27,6 +28,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     examples.section,
     data_card.section,
     recordings.section,
+    cascade.section,
     configuration.section,
     cost.section,
     reproduce.section,
