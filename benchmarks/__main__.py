@@ -10,8 +10,8 @@ from pipeline.artifacts import write_text
 from pipeline.machine import machine_line
 
 NAMES = (
-    "loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "cascade_data",
-    "faults", "report",
+    "loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "cascade",
+    "cascade_data", "faults", "report",
 )  # fmt: skip
 RESULTS = Path("benchmarks/results")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..blocks import Section
 from ..context import Context
 from . import (
+    cascade,
     configuration,
     confusion,
     cost,
@@ -33,6 +34,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     hardware.section,
     data_card.section,
     recordings.section,
+    cascade.section,
     configuration.section,
     cost.section,
     reproduce.section,
