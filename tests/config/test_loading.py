@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.loading import dotted_to_nested, load_preset, load_yaml, merge, parse_assignment, resolve_run
@@ -25,6 +25,7 @@ nested = st.recursive(
 mappings = st.dictionaries(st.sampled_from("abc"), nested, max_size=3)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(mappings, mappings)
 def test_the_last_layer_wins_and_nothing_else_is_lost(below: dict, above: dict) -> None:
     merged = merge(below, above)

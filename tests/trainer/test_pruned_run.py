@@ -173,7 +173,7 @@ def test_truth_scores_the_kept_tokens(small_run, data_root: Path, tmp_path: Path
     train_single_device(cfg, tmp_path / "resting")
     assert "target_tokens_kept" not in values(tmp_path / "resting")
     write_parquet(tmp_path / "truth.parquet", pd.DataFrame(rows[:12]))
-    with pytest.raises(DataError, match="no rows of"):
+    with pytest.raises(DataError, match="lacks frames of"):
         train_single_device(cfg, tmp_path / "x")
 
 

@@ -123,14 +123,14 @@ def _scores(metrics: pd.DataFrame) -> Table:
     )
     columns = (
         text_column("arm", "Arm"),
-        number_column("balanced_accuracy", "Balanced accuracy, %", "{:.1f}", 100),
+        number_column("balanced_accuracy", "Balanced accuracy, %", "{:.1f}", 100.0),
         number_column("auc", "AUC", "{:.4f}"),
         number_column("average_precision", "AUPRC", "{:.4f}"),
-        number_column("call_rate", "Complex calls, %", "{:.1f}", 100, missing="–"),
+        number_column("call_rate", "Complex calls, %", "{:.1f}", 100.0, missing="–"),
         number_column("macs_per_window", "MAC, millions", "{:.2f}", 1e-6),
         number_column("macs_per_window_live", "own electrodes", "{:.2f}", 1e-6),
         number_column("energy_proxy", "Energy proxy, µJ", "{:.1f}", 1e6),
-        number_column("event_sensitivity", "Seizures found, %", "{:.0f}", 100),
+        number_column("event_sensitivity", "Seizures found, %", "{:.0f}", 100.0),
         number_column("false_alarms_per_hour", "False alarms / h", "{:.2f}"),
         number_column("detection_latency", "Latency, s", "{:.1f}", explanation="median over found seizures"),
     )
@@ -154,11 +154,11 @@ def _patients(metrics: pd.DataFrame, manifests: dict[str, dict[str, Any]]) -> Ta
         number_column("m_electrode", "Electrode", "{:.0f}"),
         number_column("electrode_auc_gap", "AUC below best", "{:.4f}", explanation="of all electrodes, full search"),
         number_column("m_threshold", "tau", "{:.3f}"),
-        number_column("call_rate", "Complex calls, %", "{:.1f}", 100),
-        number_column("balanced_accuracy", "Balanced accuracy, %", "{:.1f}", 100),
-        number_column("alone", "complex alone, %", "{:.1f}", 100),
-        number_column("risk", "Risk, %", "{:.2f}", 100, explanation="kept, wrong, and the complex model right"),
-        number_column("ictal_risk", "ictal, %", "{:.2f}", 100),
+        number_column("call_rate", "Complex calls, %", "{:.1f}", 100.0),
+        number_column("balanced_accuracy", "Balanced accuracy, %", "{:.1f}", 100.0),
+        number_column("alone", "complex alone, %", "{:.1f}", 100.0),
+        number_column("risk", "Risk, %", "{:.2f}", 100.0, explanation="kept, wrong, and the complex model right"),
+        number_column("ictal_risk", "ictal, %", "{:.2f}", 100.0),
         text_column("m_why_not_looser", "Why tau is not looser"),
     )
     return Table("cascade-patients", "Patient by patient", caption, table, columns)
