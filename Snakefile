@@ -43,6 +43,7 @@ onstart:
         file=sys.stderr,
     )
     hold_run_lock()
+    wake_scheduler_for_news_only(workflow)
     watch_in_background([RESULTS, DATA_ROOT], sys.stderr)
 
 

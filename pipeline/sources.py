@@ -1,16 +1,22 @@
 """Which source files a module depends on, read from its imports without running them.
 
-Snakemake cannot see into `python -m ...`; a rule that names these files as inputs reruns exactly when
-the code it runs was edited.
+Snakemake cannot see into `python -m ...`; a rule that has the digest of these files as a parameter reruns
+exactly when the code it runs was edited.
 """
 
 from __future__ import annotations
 
 import ast
+import atexit
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from .artifacts import read_json, write_json
+from .errors import DataError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "pipeline"
@@ -43,8 +49,13 @@ def sources_digest(module: str) -> str:
     """One hash over the content of `sources(module)`."""
     digest = hashlib.sha256()
     for name in sources(module):
-        digest.update(Path(name).read_bytes())
+        digest.update(_content_digest(Path(name).resolve()))
     return digest.hexdigest()
+
+
+@cache
+def _content_digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 @cache
@@ -61,6 +72,7 @@ def _closure(module: str) -> frozenset[Path]:
     return frozenset(path for path in map(_file_of, seen) if path is not None)
 
 
+@cache
 def _file_of(module: str) -> Path | None:
     base = ROOT.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -76,7 +88,36 @@ def _parents(module: str) -> list[str]:
 
 @cache
 def _imports(module: str, file: Path) -> tuple[str, ...]:
-    return tuple(_find_imports(module, file))
+    stamp, known = _stamp(file), _parsed_before()
+    if known.get(str(file), {}).get("stamp") != stamp:
+        known[str(file)] = {"stamp": stamp, "imports": list(_find_imports(module, file))}
+    return tuple(known[str(file)]["imports"])
+
+
+def _stamp(file: Path) -> list[int]:
+    stat = file.stat()
+    return [stat.st_mtime_ns, stat.st_size]
+
+
+@cache
+def _parsed_before() -> dict[str, dict[str, Any]]:
+    """The imports of each file when it was last parsed; written back when this process ends.
+
+    Parsing the whole package costs most of a second, and every job asks. Kept where Python keeps what it compiled.
+    """
+    path = ROOT / PACKAGE / "__pycache__" / "imports.json"
+    known: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(DataError):
+        known = read_json(path)
+    before = dict(known)
+
+    def keep() -> None:
+        if known != before and path.parent.is_dir():
+            with contextlib.suppress(DataError):
+                write_json(path, known)
+
+    atexit.register(keep)
+    return known
 
 
 def _find_imports(module: str, file: Path) -> Iterator[str]:

@@ -10,7 +10,6 @@ rule train_cascade_baseline:
     input:
         config="<results>/EXP-C0-baseline/seed{seed}/config.yaml",
         data="<swec>/index.parquet",
-        code=sources("pipeline.cascade.cascade_training"),
     output:
         model=f"{C0}/model.safetensors",
         tables=expand(f"{C0}/{{table}}.parquet", table=TRAINED, allow_missing=True),
@@ -26,6 +25,7 @@ rule train_cascade_baseline:
         runtime=PRESET.runtime_min,
         gpu=PRESET.gpus,
     params:
+        code=sources_digest("pipeline.cascade.cascade_training"),
         out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.train_cascade_baseline --cfg {input.config:q} --patient {wildcards.patient:q}"
@@ -37,7 +37,6 @@ rule main_swec_cascade:
         config="<results>/EXP-C3-stages/seed{seed}/config.yaml",
         data="<swec>/index.parquet",
         decision="<results>/EXP-C2-decide/seed{seed}/decision.json",
-        code=sources("pipeline.cascade.cascade_training"),
     output:
         model=f"{C3}/model.safetensors",
         manifest=f"{C3}/cascade.json",
@@ -58,6 +57,7 @@ rule main_swec_cascade:
         runtime=PRESET.runtime_min,
         gpu=PRESET.gpus,
     params:
+        code=sources_digest("pipeline.cascade.cascade_training"),
         out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.main_swec_cascade --cfg {input.config:q} --patient {wildcards.patient:q}"
@@ -71,7 +71,6 @@ rule evaluate_cascade:
         baseline=f"{C0}/predictions.parquet",
         cascade=f"{C3}/predictions.parquet",
         manifest=f"{C3}/cascade.json",
-        code=sources("pipeline.cascade.evaluation"),
     output:
         tables=expand(
             f"{C6}/{{table}}.parquet",
@@ -95,6 +94,7 @@ rule evaluate_cascade:
         mem_mb=PRESET.mem_mb,
         runtime=PRESET.runtime_min,
     params:
+        code=sources_digest("pipeline.cascade.evaluation"),
         out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.evaluate_cascade --cfg {input.config:q} --patient {wildcards.patient:q}"
@@ -105,7 +105,6 @@ rule pool_cascade:
     input:
         config="<results>/EXP-C6-evaluate/seed{seed}/config.yaml",
         tables=of_patients(f"{C6}/metrics.parquet"),
-        code=sources("pipeline.cascade.evaluation"),
     output:
         metrics="<results>/EXP-C6-evaluate/seed{seed}/metrics.parquet",
     log:
@@ -113,6 +112,7 @@ rule pool_cascade:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.cascade.evaluation"),
         out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.evaluate_cascade --cfg {input.config:q} --pool --out {params.out:q} > {log:q} 2>&1"
@@ -121,7 +121,6 @@ rule pool_cascade:
 rule join_patients:
     input:
         tables=of_patients("<results>/{cascade}/seed{seed}/{patient}/metrics.parquet"),
-        code=sources("pipeline.artifacts"),
     output:
         metrics="<results>/{cascade}/seed{seed}/metrics.parquet",
     log:
@@ -130,5 +129,7 @@ rule join_patients:
         cascade="EXP-C0-baseline|EXP-C3-stages",
     conda:
         ENVIRONMENT
+    params:
+        code=sources_digest("pipeline.artifacts"),
     shell:
         "python -m scripts.join_seeds --out {output.metrics:q} {input.tables:q} > {log:q} 2>&1"

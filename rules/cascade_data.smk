@@ -4,8 +4,6 @@ DEMO_TRUTH = "<results>/data/raw_swec/truth/{patient}.parquet"
 
 
 rule make_demo_ieeg:
-    input:
-        code=sources("pipeline.data.demo_ieeg"),
     output:
         truth=DEMO_TRUTH,
     log:
@@ -15,6 +13,7 @@ rule make_demo_ieeg:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.demo_ieeg"),
         demo=CASCADE_DEFAULTS.demo.model_dump(),
         preset=SETTINGS.preset,
         out=lambda wildcards, output: str(Path(output.truth).parents[1]),
@@ -26,7 +25,6 @@ rule make_demo_ieeg:
 rule join_demo_ieeg:
     input:
         parts=of_patients(DEMO_TRUTH),
-        code=sources("pipeline.data.demo_ieeg"),
     output:
         truth="<results>/data/raw_swec/truth.parquet",
     log:
@@ -34,6 +32,7 @@ rule join_demo_ieeg:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.demo_ieeg"),
         preset=SETTINGS.preset,
         out=lambda wildcards, output: str(Path(output.truth).parent),
     shell:
@@ -44,7 +43,6 @@ rule build_ieeg_windows:
     input:
         raw=[] if HAS_RECORDINGS else DEMO_TRUTH,
         cfg=CASCADE_CONFIG,
-        code=sources("pipeline.data.swec"),
     output:
         tables=expand(
             "<swec>/patients/{{patient}}/{table}.parquet",
@@ -57,6 +55,7 @@ rule build_ieeg_windows:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.swec"),
         data=CASCADE_DEFAULTS.data.model_dump(),
         listing=RECORDINGS_LISTING,
         preset=SETTINGS.preset,
@@ -71,7 +70,6 @@ rule join_ieeg_windows:
         parts=of_patients("<swec>/patients/{patient}/index.parquet"),
         truth=[] if HAS_RECORDINGS else "<results>/data/raw_swec/truth.parquet",
         cfg=CASCADE_CONFIG,
-        code=sources("pipeline.data.swec"),
     output:
         tables=expand(
             "<swec>/{table}.parquet",
@@ -82,6 +80,7 @@ rule join_ieeg_windows:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.swec"),
         preset=SETTINGS.preset,
         settings=cascade_assignments(),
     shell:
@@ -90,8 +89,6 @@ rule join_ieeg_windows:
 
 
 rule resolve_cascade_config:
-    input:
-        code=sources("pipeline.experiments"),
     output:
         config="<results>/{cascade}/seed{seed}/config.yaml",
     log:
@@ -99,6 +96,7 @@ rule resolve_cascade_config:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.experiments"),
         merged=lambda wildcards: resolved_cascade(wildcards).model_dump(),
         preset=SETTINGS.preset,
         settings=cascade_assignments(),
@@ -114,7 +112,6 @@ rule analyse_recordings:
         baseline=of_patients(
             "<results>/EXP-C0-baseline/seed{seed}/{patient}/predictions.parquet"
         ),
-        code=sources("pipeline.cascade.analysis"),
     output:
         metrics="<results>/EXP-C1-analysis/seed{seed}/metrics.parquet",
         tables=directory("<results>/EXP-C1-analysis/seed{seed}/tables"),
@@ -125,6 +122,7 @@ rule analyse_recordings:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.cascade.analysis"),
         out=lambda wildcards, output: str(Path(output.metrics).parent),
         baseline=lambda wildcards: f"{RESULTS}/EXP-C0-baseline/seed{wildcards.seed}",
     shell:
@@ -137,7 +135,6 @@ rule decide_simple_model:
         config="<results>/EXP-C2-decide/seed{seed}/config.yaml",
         data="<swec>/index.parquet",
         analysis="<results>/EXP-C1-analysis/seed{seed}/tables",
-        code=sources("pipeline.cascade.decision"),
     output:
         decision="<results>/EXP-C2-decide/seed{seed}/decision.json",
         metrics="<results>/EXP-C2-decide/seed{seed}/metrics.parquet",
@@ -154,6 +151,7 @@ rule decide_simple_model:
         mem_mb=PRESET.mem_mb,
         runtime=PRESET.runtime_min,
     params:
+        code=sources_digest("pipeline.cascade.decision"),
         out=lambda wildcards, output: str(Path(output.metrics).parent),
         analysis=lambda wildcards, input: str(Path(input.analysis).parent),
     shell:
@@ -166,12 +164,13 @@ rule join_cascade_seeds:
         tables=expand(
             "<results>/{{cascade}}/seed{seed}/metrics.parquet", seed=PRESET.seeds
         ),
-        code=sources("pipeline.artifacts"),
     output:
         metrics="<results>/{cascade}/metrics.parquet",
     log:
         "<results>/logs/join_seeds/{cascade}.log",
     conda:
         ENVIRONMENT
+    params:
+        code=sources_digest("pipeline.artifacts"),
     shell:
         "python -m scripts.join_seeds --out {output.metrics:q} {input.tables:q} > {log:q} 2>&1"

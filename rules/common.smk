@@ -25,13 +25,14 @@ from pipeline.experiments import (
 from pipeline.failure import failure_summary
 from pipeline.progress import watch_in_background
 from pipeline.run_lock import hold_run_lock
-from pipeline.sources import relative, sources
+from pipeline.sources import relative, sources_digest
 from pipeline.workflow_settings import (
     prefer_this_python,
     raw_listing,
     recordings_listing,
     resolve_workflow,
     split_lists,
+    wake_scheduler_for_news_only,
 )
 
 prefer_this_python()

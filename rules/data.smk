@@ -5,8 +5,6 @@ AUDIO_PART = f"<data>/shards/audio-{{shard}}-of-{SHARDS}.parquet"
 
 
 rule make_demo_data:
-    input:
-        code=sources("pipeline.data.demo_ucf101"),
     output:
         part=DEMO_PART,
     log:
@@ -16,6 +14,7 @@ rule make_demo_data:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.demo_ucf101"),
         demo=PRESET.demo.model_dump(),
         preset=SETTINGS.preset,
         out=lambda wildcards: f"{RESULTS}/data/raw{wildcards.variant}",
@@ -29,7 +28,6 @@ rule make_demo_data:
 rule finish_demo_data:
     input:
         parts=parts(DEMO_PART),
-        code=sources("pipeline.data.demo_ucf101"),
     output:
         truth="<results>/data/raw{variant}/truth.parquet",
     log:
@@ -37,6 +35,7 @@ rule finish_demo_data:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.demo_ucf101"),
         preset=SETTINGS.preset,
         out=lambda wildcards: f"{RESULTS}/data/raw{wildcards.variant}",
         target=lambda wildcards: "--without-target" if wildcards.variant else "",
@@ -50,7 +49,6 @@ rule extract_frames:
     input:
         raw=raw_videos,
         lists=SPLIT_LISTS,
-        code=sources("pipeline.data.frames"),
     output:
         part=FRAMES_PART,
     log:
@@ -60,6 +58,7 @@ rule extract_frames:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.frames"),
         source=frames_source,
         out=lambda wildcards: f"{DATA_ROOT}{wildcards.variant}",
         short_side=DEFAULTS.data.short_side,
@@ -74,7 +73,6 @@ rule merge_manifest:
     input:
         parts=parts(FRAMES_PART),
         lists=SPLIT_LISTS,
-        code=sources("pipeline.data.frames"),
     output:
         manifest="<data>{variant}/manifest.parquet",
     log:
@@ -82,6 +80,7 @@ rule merge_manifest:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.frames"),
         source=frames_source,
         out=lambda wildcards: f"{DATA_ROOT}{wildcards.variant}",
         short_side=DEFAULTS.data.short_side,
@@ -95,7 +94,6 @@ rule preprocess_audio:
     input:
         manifest="<data>/manifest.parquet",
         cfg=AUDIO_CONFIG,
-        code=sources("pipeline.data.audio"),
     output:
         part=AUDIO_PART,
     log:
@@ -105,6 +103,7 @@ rule preprocess_audio:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.audio"),
         settings=audio_settings,
         listing=RAW_LISTING,
         shards=SHARDS,
@@ -117,7 +116,6 @@ rule merge_audio:
     input:
         parts=parts(AUDIO_PART),
         cfg=AUDIO_CONFIG,
-        code=sources("pipeline.data.audio"),
     output:
         audio="<data>/audio.parquet",
     log:
@@ -125,6 +123,7 @@ rule merge_audio:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.data.audio"),
         settings=audio_settings,
         shards=SHARDS,
     shell:

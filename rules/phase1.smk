@@ -1,7 +1,5 @@
 # Single-device experiments: one resolved config and one training job per seed, one joined table per experiment.
 rule resolve_config:
-    input:
-        code=sources("pipeline.experiments"),
     output:
         config="<results>/{experiment}/seed{seed}/config.yaml",
     log:
@@ -9,6 +7,7 @@ rule resolve_config:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.experiments"),
         merged=lambda wildcards: resolved(wildcards).model_dump(),
         preset=SETTINGS.preset,
     shell:
@@ -22,7 +21,6 @@ rule train_single_device:
         data=training_data,
         init=start_weights,
         proxy=fitted_proxy,
-        code=sources("pipeline.trainer.trainer_single_device"),
     output:
         model="<results>/{experiment}/seed{seed}/model.safetensors",
         metrics="<results>/{experiment}/seed{seed}/metrics.parquet",
@@ -42,6 +40,7 @@ rule train_single_device:
         runtime=PRESET.runtime_min,
         gpu=PRESET.gpus,
     params:
+        code=sources_digest("pipeline.trainer.trainer_single_device"),
         out=lambda wildcards, output: str(Path(output.model).parent),
         init=lambda wildcards, input: (
             f"--init-from {input.init}" if input.get("init") else ""
@@ -59,12 +58,13 @@ rule join_seeds:
         tables=expand(
             "<results>/{{experiment}}/seed{seed}/metrics.parquet", seed=PRESET.seeds
         ),
-        code=sources("pipeline.artifacts"),
     output:
         metrics="<results>/{experiment}/metrics.parquet",
     log:
         "<results>/logs/join_seeds/{experiment}.log",
     conda:
         ENVIRONMENT
+    params:
+        code=sources_digest("pipeline.artifacts"),
     shell:
         "python -m scripts.join_seeds --out {output.metrics:q} {input.tables:q} > {log:q} 2>&1"

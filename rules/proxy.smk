@@ -6,7 +6,6 @@ MODELLED = f"{RESULTS}/hardware/modelled"
 rule make_modelled_table:
     input:
         chips=CHIPS,
-        code=sources("pipeline.hw_proxy.modelled_table"),
     output:
         layers=f"{MODELLED}/layers.parquet",
         devices=f"{MODELLED}/devices.csv",
@@ -17,6 +16,7 @@ rule make_modelled_table:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.hw_proxy.modelled_table"),
         out=lambda wildcards, output: str(Path(output.layers).parent),
         rows=PRESET.phase0.modelled_rows,
         library=DEFAULTS.hw.library,
@@ -27,8 +27,6 @@ rule make_modelled_table:
 
 # All cores: it must run alone, or it measures its neighbours.
 rule profile_host:
-    input:
-        code=sources("pipeline.hw_proxy.host_profile"),
     output:
         layers=f"{PROFILE}/layers.parquet",
         rejected=f"{PROFILE}/rejected.parquet",
@@ -42,6 +40,7 @@ rule profile_host:
         ENVIRONMENT
     threads: os.cpu_count()
     params:
+        code=sources_digest("pipeline.hw_proxy.host_profile"),
         out=lambda wildcards, output: str(Path(output.layers).parent),
         grid=PRESET.phase0.host_grid,
     shell:
@@ -59,7 +58,6 @@ rule run_proxy_ms_mem:
         cfg=PROXY_CONFIGS["ms_mem"],
         layers=LAYER_LATENCY,
         devices=DEVICES,
-        code=sources("pipeline.hw_proxy.proxy_run"),
     output:
         proxy="<results>/EXP-P0-1-ms-mem/seed0/proxy.json",
         model="<results>/EXP-P0-1-ms-mem/seed0/model.safetensors",
@@ -72,6 +70,7 @@ rule run_proxy_ms_mem:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.hw_proxy.proxy_run"),
         out=lambda wildcards, output: str(Path(output.proxy).parent),
         settings=proxy_settings(),
     shell:
@@ -86,7 +85,6 @@ rule run_proxy_power:
         devices=DEVICES,
         models=MEASURED_MODELS,
         proxy=rules.run_proxy_ms_mem.output.proxy,
-        code=sources("pipeline.hw_proxy.proxy_run"),
     output:
         proxy="<results>/EXP-P0-2-power/seed0/proxy.json",
         model="<results>/EXP-P0-2-power/seed0/model.safetensors",
@@ -98,6 +96,7 @@ rule run_proxy_power:
     conda:
         ENVIRONMENT
     params:
+        code=sources_digest("pipeline.hw_proxy.proxy_run"),
         out=lambda wildcards, output: str(Path(output.proxy).parent),
         proxy=lambda wildcards, input: str(Path(input.proxy).parent),
         settings=proxy_settings(models=True),
@@ -113,7 +112,6 @@ rule predict_hardware:
         layers=rules.profile_host.output.layers,
         profile=rules.profile_host.output.profile,
         chips=CHIPS,
-        code=sources("pipeline.hw_proxy.predict_hardware"),
     output:
         predictions="<results>/hardware/predictions.parquet",
         knobs="<results>/hardware/knobs.parquet",
@@ -127,6 +125,7 @@ rule predict_hardware:
         ENVIRONMENT
     threads: os.cpu_count()
     params:
+        code=sources_digest("pipeline.hw_proxy.predict_hardware"),
         runs=pruned_runs(),
         out=lambda wildcards, output: str(Path(output.predictions).parent),
         profile=lambda wildcards, input: str(Path(input.profile).parent),

@@ -6,7 +6,6 @@ rule make_report:
         proxies=list(proxy_metrics().values()),
         hardware=rules.predict_hardware.output,
         cascade=joined_metrics(CASCADE),
-        code=sources("pipeline.report.page"),
         templates=TEMPLATES,
     output:
         page=report(
@@ -24,6 +23,7 @@ rule make_report:
         ENVIRONMENT
     threads: 2
     params:
+        code=sources_digest("pipeline.report.page"),
         preset=SETTINGS.preset,
         # Variants are shown where they were run, but a report never asks for them.
         variants=finished_variants(),
