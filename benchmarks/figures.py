@@ -26,13 +26,13 @@ class Figure:
     @property
     def ok(self) -> bool:
         """Whether the bar is reached."""
-        return self.value <= self.bar if self.better == "lower" else self.value >= self.bar
+        return bool(self.value <= self.bar if self.better == "lower" else self.value >= self.bar)
 
     def row(self) -> dict[str, str | float | bool]:
         """The figure as it is written to JSON."""
         return {
             "figure": self.figure,
-            "value": self.value,
+            "value": float(self.value),
             "unit": self.unit,
             "bar": self.bar,
             "better": self.better,
