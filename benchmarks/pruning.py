@@ -20,7 +20,8 @@ from benchmarks.figures import Figure, interleaved_median_s, parse_json_flag, re
 from benchmarks.training import counted_flops
 from pipeline.hw_proxy.flops_estimator import flops_bytes_per_layer, total_macs
 from pipeline.models.compact import compact
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 
 SIDE, FRAMES, CLASSES, WIDTH, DEPTH, HEADS, BANDS = 112, 8, 101, 192, 12, 3, 64
 SIZES = (SIDE, FRAMES, CLASSES, WIDTH, DEPTH, HEADS, 4.0, 16)

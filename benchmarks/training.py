@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.accuracy import accuracy_figures
 from benchmarks.figures import Figure, interleaved_median_s, parse_json_flag, report
 from pipeline.hw_proxy.flops_estimator import flops_bytes_per_layer
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 from pipeline.models.vit_blocks import Attended, Attention, Block
 
 BATCH = 8

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pipeline.config.sections import RunConfig
 
-from .video_vit import VideoAudioAST, VideoViT
+from .video_audio_ast import VideoAudioAST
+from .video_vit import VideoViT
 
 
 def build_model(

@@ -24,7 +24,8 @@ from pipeline.errors import DataError
 from .ast2_pruner import ASTPruner
 from .gates import BlockGates
 from .token_transformer import TokenTransformer
-from .video_vit import VideoAudioAST, VideoViT
+from .video_audio_ast import VideoAudioAST
+from .video_vit import VideoViT
 from .vit_blocks import MLP, Attention, Block
 
 SIZES = "block_sizes"

@@ -29,7 +29,8 @@ from pipeline.errors import DataError
 
 from .build import build_model
 from .compact import has_pruner, load_compacted
-from .video_vit import VideoAudioAST, VideoViT
+from .video_audio_ast import VideoAudioAST
+from .video_vit import VideoViT
 
 OPSET = 18
 TOLERANCE = 1e-4

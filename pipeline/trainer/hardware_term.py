@@ -19,7 +19,8 @@ from ..hw_proxy.proxy_files import load_proxy
 from ..hw_proxy.roofline_proxy import RooflineProxy
 from ..hw_proxy.workload import KeepRatios, keep_everything, workload_costs
 from ..models.compact import gated_part, has_pruner
-from ..models.video_vit import VideoAudioAST, VideoViT
+from ..models.video_audio_ast import VideoAudioAST
+from ..models.video_vit import VideoViT
 from .workload_segments import workload_segments
 
 Gates = Mapping[str, Tensor]

@@ -18,7 +18,8 @@ from ..hw_proxy.flops_estimator import total_macs
 from ..models.build import build_model
 from ..models.compact import compact, gated_part, has_pruner, save_compacted
 from ..models.keep_schedule import phase_at
-from ..models.video_vit import VideoAudioAST, VideoViT
+from ..models.video_audio_ast import VideoAudioAST
+from ..models.video_vit import VideoViT
 from .evaluation import WindowLogits
 from .metrics import Metric
 from .start_weights import PRUNER

@@ -9,7 +9,8 @@ import torch
 
 from ..artifacts import write_npy, write_parquet
 from ..data.ucf101 import UCF101Dataset
-from ..models.video_vit import VideoAudioAST, VideoViT
+from ..models.video_audio_ast import VideoAudioAST
+from ..models.video_vit import VideoViT
 from .evaluation import forward_batch
 
 MAX_CLASSES = 12

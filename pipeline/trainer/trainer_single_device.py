@@ -33,7 +33,8 @@ from ..hw_proxy.flops_estimator import total_macs
 from ..models.build import build_model
 from ..models.compact import has_pruner
 from ..models.keep_schedule import phase_at
-from ..models.video_vit import VideoAudioAST, VideoViT
+from ..models.video_audio_ast import VideoAudioAST
+from ..models.video_vit import VideoViT
 from ..progress import Progress, progress_writer, with_bar
 from .checkpoint import mark_finished, open_checkpoint, run_fingerprint, save_checkpoint
 from .evaluation import choose_audio_weight, evaluate, forward_batch, window_logits

@@ -14,7 +14,8 @@ from pipeline.hw_proxy.flops_estimator import (
     total_macs,
 )
 from pipeline.models.compact import compact, gated_part
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 
 KINDS = ["video", "early", "late", "audio"]
 Sizes = tuple[int, int, int, int, int, int, float, int]

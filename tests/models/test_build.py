@@ -5,7 +5,8 @@ import torch
 
 from pipeline.config.sections import RunConfig
 from pipeline.models.build import build_model, initialise
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 
 
 def config(seed: int = 0, fusion: str | None = None) -> RunConfig:

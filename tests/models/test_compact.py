@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DataError
 from pipeline.models.compact import compact, gated_part, has_pruner, load_compacted, save_compacted
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 
 T, SIDE, CLASSES, BANDS = 3, 16, 5, 6
 SIZES = {"embed_dim": 24, "depth": 3, "num_heads": 3, "mlp_ratio": 2.0, "patch_size": 8}

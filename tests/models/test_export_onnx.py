@@ -19,7 +19,8 @@ from pipeline.errors import DataError
 from pipeline.models.build import build_model
 from pipeline.models.compact import compact, save_compacted
 from pipeline.models.export_onnx import export_onnx, load_trained
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 
 SIZES = (24, 4, 5, 24, 3, 2, 2.0, 8)
 LEVELS = {"time_window_levels": [1, 2], "space_window_levels": [1, 2]}

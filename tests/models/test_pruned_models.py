@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.models.video_vit import VideoAudioAST, VideoViT
+from pipeline.models.video_audio_ast import VideoAudioAST
+from pipeline.models.video_vit import VideoViT
 
 T, SIDE, PATCH, CLASSES, BANDS, DEPTH = 4, 32, 8, 5, 6, 4
 N = (SIDE // PATCH) ** 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from pipeline.models.video_vit import VideoAudioAST
+from pipeline.models.video_audio_ast import VideoAudioAST
 
 T, CLASSES, SIDE, BANDS, BATCH = 4, 5, 32, 6, 4
 FUSIONS = ["early", "late", "audio"]
