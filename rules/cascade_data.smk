@@ -162,7 +162,7 @@ rule decide_simple_model:
 rule join_cascade_seeds:
     input:
         tables=expand(
-            "<results>/{{cascade}}/seed{seed}/metrics.parquet", seed=PRESET.seeds
+            "<results>/{{cascade}}/seed{seed}/metrics.parquet", seed=CASCADE_SEEDS
         ),
     output:
         metrics="<results>/{cascade}/metrics.parquet",

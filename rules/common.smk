@@ -55,6 +55,7 @@ try:
     CASCADE_SETTINGS = (
         {"data.raw_root": SETTINGS.raw_ieeg_root} if HAS_RECORDINGS else {}
     )
+    CASCADE_SEEDS = PRESET.cascade_seeds or PRESET.seeds
     CASCADE_CONFIG = relative(Path(workflow.basedir) / "configs/swec_cascade.yaml")
     CASCADE_DEFAULTS = resolve_cascade(
         SETTINGS.preset, CASCADE_CONFIG, None, CASCADE_SETTINGS

@@ -188,7 +188,13 @@ def _calibrate(
 ) -> dict[str, pd.DataFrame]:
     """Choose the margin on the calibration split, write what was decided, and route all tables by it."""
     limits = cfg.evaluation
-    chosen = calibrate(verdicts_of(tables["calibration"]), limits.max_risk, limits.max_ictal_risk, limits.risk_level)
+    chosen = calibrate(
+        verdicts_of(tables["calibration"]),
+        limits.max_risk,
+        limits.max_ictal_risk,
+        limits.risk_level,
+        call_budget=limits.call_budget,
+    )
     cascade.margin.fill_(chosen.margin)
     print(f"margin {chosen.margin:g} (tau {threshold_of(chosen.margin):.4f}); {chosen.reason}", flush=True)
     write_parquet(out / "calibration.parquet", chosen.table)
@@ -210,6 +216,7 @@ def _calibrate(
             "max_risk": limits.max_risk,
             "max_ictal_risk": limits.max_ictal_risk,
             "risk_level": limits.risk_level,
+            "call_budget": limits.call_budget,
             "simple_macs": simple_macs(cascade.simple),
             "complex_macs": complex_macs(),
             "complex_macs_live": complex_macs(len(cascade.selector.mask)),

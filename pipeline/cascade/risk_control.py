@@ -1,9 +1,11 @@
-"""The threshold tau with a guarantee: the loosest one whose risk is shown to stay below a bound.
+"""The threshold tau with a guarantee: one whose risk is shown to stay below a bound, and that asks no more than it may.
 
 Risk is what the cascade may lose: the share of windows that the simple model keeps and gets wrong where the complex
 model is right, over all windows and over ictal ones. Thresholds are tested on the calibration split from the
 strictest down, and testing stops at the first that fails; testing in a fixed order keeps the stated level without a
-correction for many tests (Angelopoulos et al., "Learn then Test", 2021; early exits: Jazbec et al. 2024).
+correction for many tests (Angelopoulos et al., "Learn then Test", 2021; early exits: Jazbec et al. 2024). The level
+holds for all thresholds that pass at once, so one may be chosen among them by its calls: the strictest that keeps a
+budget of calls, for a stricter one never risks more.
 
 Windows of one recording resemble each other, so the binomial bound (Clopper & Pearson 1934) uses the effective number
 of windows: their number over the design effect of the recordings (Korn & Graubard 1998).
@@ -97,14 +99,24 @@ def design_effect(losses: Bool[np.ndarray, " N"], blocks: Int[np.ndarray, " N"])
     return max(prior, clustered * total / (share * (1.0 - share)))
 
 
-def calibrate(verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level: float) -> Calibration:
+def calibrate(
+    verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level: float, *, call_budget: float = 0.0
+) -> Calibration:
     """Choose the margin on the calibration split.
 
     Both bounds must hold at a margin, each at `level`: a margin that breaks either bound passes with probability at
     most `level`, and so does the first such margin in the order of the tests.
+
+    Args:
+        verdicts: what both models say about the calibration windows.
+        max_risk: bound on the risk among all windows.
+        max_ictal_risk: the same among ictal windows.
+        level: probability that the chosen margin breaks a bound.
+        call_budget: of the margins that pass, the strictest that asks about at most this share of the windows is
+            chosen, and the loosest where none is that cheap; 0 chooses the loosest.
     """
     rows = []
-    margin, reason = np.inf, ""
+    stopped = ""
     _, blocks = np.unique(verdicts.blocks, return_inverse=True)
     for candidate in MARGINS:
         losses = verdicts.losses(candidate)
@@ -114,11 +126,25 @@ def calibrate(verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level:
         accepted = float((verdicts.margin > candidate).mean())
         rows.append((candidate, threshold_of(candidate), accepted, float(losses.mean()), risk, ictal_risk, passed))
         if not passed:
-            reason = _why(candidate, risk, max_risk, ictal_risk, max_ictal_risk, int(losses.sum()))
+            stopped = _why(candidate, risk, max_risk, ictal_risk, max_ictal_risk, int(losses.sum()))
             break
-        margin = candidate
     columns = ["margin", "threshold", "accepted", "risk", "risk_bound", "ictal_risk_bound", "passed"]
-    return Calibration(float(margin), pd.DataFrame(rows, columns=columns), reason or "every margin of the grid passed")
+    table = pd.DataFrame(rows, columns=columns)
+    margin, affordable = _strictest_affordable(table[table["passed"]], call_budget)
+    ended = stopped or "every margin of the grid passed"
+    reason = f"calls keep the budget of {call_budget:.0%}; {ended}" if affordable else ended
+    return Calibration(margin, table, reason)
+
+
+def _strictest_affordable(passed: pd.DataFrame, call_budget: float) -> tuple[float, bool]:
+    """The margin to deploy, of tested rows in order from strict to loose, and whether the budget decided it."""
+    if passed.empty:
+        return np.inf, False
+    calls = 1.0 - passed["accepted"].to_numpy()
+    # Floating-point dust must not turn a share that equals the budget into one above it.
+    cheap = np.flatnonzero(calls <= call_budget + 1e-12)
+    chosen = int(cheap[0]) if call_budget > 0 and len(cheap) else len(passed) - 1
+    return float(passed["margin"].iloc[chosen]), chosen < len(passed) - 1
 
 
 def _why(margin: float, risk: float, max_risk: float, ictal: float, max_ictal: float, losses: int) -> str:
@@ -134,7 +160,14 @@ def _why(margin: float, risk: float, max_risk: float, ictal: float, max_ictal: f
 
 
 def violation_rate(
-    verdicts: Verdicts, max_risk: float, max_ictal_risk: float, level: float, *, resamples: int = 200, seed: int = 0
+    verdicts: Verdicts,
+    max_risk: float,
+    max_ictal_risk: float,
+    level: float,
+    *,
+    call_budget: float = 0.0,
+    resamples: int = 200,
+    seed: int = 0,
 ) -> float:
     """Share of block resamples in which a margin calibrated on drawn recordings breaks a bound on the others.
 
@@ -151,9 +184,9 @@ def violation_rate(
     for _ in range(resamples):
         drawn = generator.permutation(names)[: len(names) // 2]
         inside = np.isin(verdicts.blocks, drawn)
-        margin = calibrate(verdicts.take(inside), max_risk, max_ictal_risk, level).margin
+        chosen = calibrate(verdicts.take(inside), max_risk, max_ictal_risk, level, call_budget=call_budget)
         unseen = verdicts.take(~inside)
-        losses = unseen.losses(margin)
+        losses = unseen.losses(chosen.margin)
         ictal = losses[unseen.ictal].mean() if unseen.ictal.any() else 0.0
         broken += bool(losses.mean() > max_risk or ictal > max_ictal_risk)
     return broken / resamples

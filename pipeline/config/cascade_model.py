@@ -92,6 +92,11 @@ class CascadeEvaluationConfig(Section):
     risk_level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.1, description="probability that the threshold breaks a bound"
     )
+    call_budget: Share = Field(
+        0.05,
+        description="share of calibration windows that may go to the complex model: of the thresholds whose bounds "
+        "hold, the strictest within it is taken, and the loosest if none is; 0 always takes the loosest",
+    )
     votes: Positive = Field(3, description="ictal windows among the last `votes_among` that raise an alarm")
     votes_among: Positive = Field(5, description="windows that vote")
     tolerance_before_s: Weight = Field(30.0, description="an alarm this early still counts for a seizure")

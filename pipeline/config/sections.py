@@ -262,6 +262,9 @@ class PresetConfig(Section):
         description="generate clips and recordings, read raw_video_root, or no videos: the cascade alone"
     )
     seeds: list[int] = Field([0], min_length=1, description="seeds of every experiment")
+    cascade_seeds: list[int] | None = Field(
+        None, min_length=1, description="seeds of the cascade's experiments, whose patients are trainings of their own"
+    )
     shards: Positive = Field(2, description="jobs that share the data stages")
     mem_mb: Positive = Field(2000, description="memory asked for a training job on a cluster")
     runtime_min: Positive = Field(240, description="minutes asked for a training job on a cluster")

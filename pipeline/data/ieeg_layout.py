@@ -59,7 +59,7 @@ def find_recording_files(root: Path | str) -> dict[str, list[RecordingFile]]:
         )
     for patient, files in found.items():
         _check_one_source(patient, files)
-    return {patient: sorted(found[patient], key=lambda file: file.number) for patient in sorted(found, key=_by_number)}
+    return {patient: sorted(found[patient], key=lambda file: file.number) for patient in sorted(found, key=by_number)}
 
 
 def patients_of(root: Path | str, leave_out: Sequence[str] = ()) -> list[str]:
@@ -124,6 +124,7 @@ def _check_one_source(patient: str, files: Sequence[RecordingFile]) -> None:
         seen[file.number] = file.path
 
 
-def _by_number(patient: str) -> tuple[int, str]:
+def by_number(patient: str) -> tuple[int, str]:
+    """A key that sorts patients by the number in their names."""
     digits = re.sub(r"\D", "", patient)
     return (int(digits) if digits else 0, patient)

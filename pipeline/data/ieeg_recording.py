@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,26 @@ class BadRecording:
     name: str
     path: Path
     message: str
+
+
+def read_in_blocks(read: ReadSamples, samples: int, block: int) -> ReadSamples:
+    """A reader of short stretches that asks `read` for whole blocks, each of them once if stretches follow each other.
+
+    Compressed chunks are unpacked as a whole however little of them is asked for. Two blocks are held.
+
+    Args:
+        read: samples [start, stop).
+        samples: length of the recording.
+        block: samples of a block; blocks lie at its multiples.
+    """
+
+    @lru_cache(maxsize=2)
+    def fetch(number: int) -> np.ndarray:
+        return read(number * block, min(samples, (number + 1) * block))
+
+    def read_stretch(start: int, stop: int) -> np.ndarray:
+        numbers = range(start // block, -(-stop // block))
+        parts = [fetch(number)[:, max(0, start - number * block) : stop - number * block] for number in numbers]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    return read_stretch

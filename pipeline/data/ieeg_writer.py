@@ -14,11 +14,13 @@ from ..config.cascade import CascadeDataConfig
 from ..errors import DataError
 from .ieeg_labels import WindowLabel, label_windows, thin_interictal
 from .ieeg_plan import PlannedRecording
-from .ieeg_recording import ReadSamples
-from .ieeg_resampling import ratio, resampled, resampled_length
+from .ieeg_recording import ReadSamples, read_in_blocks
+from .ieeg_resampling import ratio, resampled, resampled_length, rounded
 
 # The data set's own HDF5 chunks are this long, so each is decompressed once; 128 channels take 47 MB.
 BLOCK_S = 180.0
+# Windows made at a time: few enough that every further look at them is a look into the cache.
+TILE = 8
 
 
 @dataclass
@@ -55,7 +57,7 @@ class CutRecording:
 def cut_recording(planned: PlannedRecording, config: CascadeDataConfig, target: Path) -> CutRecording:
     """Write the windows of one recording that are ictal or interictal: [rows, C, window_samples], own unit.
 
-    16-bit samples that need no resampling stay as they are, which halves the file; all others become float32. Windows
+    16-bit recordings stay 16-bit, rounded after resampling, which halves the file; all others become float32. Windows
     with NaN are written too; whether they count depends on which electrodes are usable.
 
     Args:
@@ -93,17 +95,20 @@ def cut_recording(planned: PlannedRecording, config: CascadeDataConfig, target: 
     sums = ElectrodeSums.empty(channels)
     nan_channels = np.zeros((int(kept.sum()), channels), bool)
     with atomic_path(target) as temporary, temporary.open("wb") as file, recording.open_signal() as read:
-        stays = change == 1 and read(0, 1).dtype == np.int16
-        dtype = np.dtype("<i2" if stays else "<f4")
+        integers = read(0, 1).dtype == np.int16
+        dtype = np.dtype("<i2" if integers else "<f4")
         _write_header(file, (int(kept.sum()), channels, window), dtype)
-        read_new = resampled(read, recording.n_samples, change)
-        per_block = max(1, round(BLOCK_S * rate_hz / stride))
-        for begin in range(0, len(starts), per_block):
-            block = np.flatnonzero(kept[begin : begin + per_block]) + begin
-            if not len(block):
+        block = round(BLOCK_S * recording.rate_hz)
+        read_some = read_in_blocks(lambda start, stop: read(start, stop)[:channels], recording.n_samples, block)
+        read_new = resampled(read_some, recording.n_samples, change)
+        if integers and change != 1:
+            read_new = rounded(read_new)
+        for begin in range(0, len(starts), TILE):
+            tile = np.flatnonzero(kept[begin : begin + TILE]) + begin
+            if not len(tile):
                 continue
-            windows = _windows(read_new, starts[block], window, channels, dtype)
-            nan_channels[rows[block]] = _observe(sums, windows, labels[block] == WindowLabel.INTERICTAL)
+            windows = _windows(read_new, starts[tile], window, channels, dtype)
+            nan_channels[rows[tile]] = _observe(sums, windows, labels[tile] == WindowLabel.INTERICTAL)
             file.write(windows.data)
     return CutRecording(starts / rate_hz, labels, nan_channels, sums)
 
@@ -117,7 +122,7 @@ def _windows(
 ) -> Real[np.ndarray, "N C T"]:
     """The windows that start at `starts` (ascending), from one read of the stretch they cover."""
     first = int(starts[0])
-    stretch = read(first, int(starts[-1]) + window)[:channels]
+    stretch = read(first, int(starts[-1]) + window)
     windows = np.empty((len(starts), channels, window), dtype)
     for row, start in enumerate((starts - first).tolist()):
         windows[row] = stretch[:, start : start + window]

@@ -65,8 +65,11 @@ def confidence_chart(data: pd.DataFrame, easy: float, description: str) -> dict[
     return finish(alt.hconcat(*panels, spacing=32), description)
 
 
-def correlation_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
-    """A correlation matrix, both halves given: columns a, b (electrodes), sign, size, label."""
+def correlation_chart(data: pd.DataFrame, most: float, description: str) -> dict[str, Any]:
+    """A correlation matrix, both halves given without the diagonal: columns a, b (electrodes), sign, size, label.
+
+    `most` is the size drawn in full colour: against the diagonal's 1 all others would be pale.
+    """
     names = list(dict.fromkeys(data["a"]))
     size = max(10, min(22, 420 // max(1, len(names))))
     axis = alt.Axis(domain=False, ticks=False)
@@ -78,7 +81,7 @@ def correlation_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
             y=alt.Y("b:N", sort=names, title=None, axis=axis),
             description="label:N",
             tooltip=["label:N"],
-            **_signed(1.0, ("positive", "negative")),
+            **_signed(most, ("positive", "negative")),
         )
         .properties(width=size * len(names), height=size * len(names))
     )

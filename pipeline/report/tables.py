@@ -19,7 +19,7 @@ from ..config.cascade_loading import is_cascade
 from ..config.loading import is_resolved
 from ..data.splits import CLASS_INDEX, TEST_LIST, TRAIN_LIST, read_class_index, read_list
 from ..errors import DataError
-from ..experiments import Experiment
+from ..experiments import VARIANT_MARK, Experiment, load_catalogue
 
 METRIC_COLUMNS = ("experiment", "seed", "split", "metric", "value", "unit")
 HISTORY_COLUMNS = ("epoch", "step", "split", "metric", "value")
@@ -29,8 +29,15 @@ USABLE = ("ok", "truncated")
 SHARD = re.compile(r"-.*$")
 REPORT_RULE = "make_report"
 TRAINING_RULE = "train_single_device"
-# Never `**`: under the results lies the data folder with a JPEG file per frame.
-BENCHMARKS = ("benchmarks/*.jsonl", "*/seed*/benchmark.jsonl", "adhoc/*/seed*/benchmark.jsonl")
+# Rules bear the name of the script that they run, but for these.
+RULES_OF_SCRIPTS = {"run_ast2_ucf101": TRAINING_RULE}
+# Never `**`: under the results lies the data folder with a JPEG file per frame. The cascade has a folder per patient.
+BENCHMARKS = (
+    "benchmarks/*.jsonl",
+    "*/seed*/benchmark.jsonl",
+    "*/seed*/*/benchmark.jsonl",
+    "adhoc/*/seed*/benchmark.jsonl",
+)
 BENCHMARK_COLUMNS = ["rule", "job", "wall_s", "cpu_s", "peak_memory_mb"]
 
 
@@ -139,7 +146,8 @@ def read_benchmarks(results: Path) -> pd.DataFrame:
     """One row per job: rule, job, wall and CPU seconds, peak memory in MB (NaN where too short to measure).
 
     Snakemake names the rule only with `--benchmark-extended`; else the file `benchmarks/<rule>[-<shard>].jsonl` does,
-    and a run folder's own benchmark is that of its training. The report's own job is left out: it is not over yet.
+    and a run folder's own benchmark is that of its experiment's script. The report's own job is left out: it is not
+    over yet.
     """
     rows = []
     for path in sorted(path for pattern in BENCHMARKS for path in results.glob(pattern)):
@@ -159,10 +167,16 @@ def _benchmark_row(path: Path, number: int, line: str, results: Path) -> list[ob
         raise DataError(f"{path}:{number}: not JSON ({error}); delete the file and run its rule again") from error
     relative = path.relative_to(results)
     in_benchmarks = relative.parts[0] == "benchmarks"
-    rule = SHARD.sub("", relative.with_suffix("").parts[1]) if in_benchmarks else TRAINING_RULE
+    rule = SHARD.sub("", relative.with_suffix("").parts[1]) if in_benchmarks else _rule_of_run(relative.parts[0])
     job = str(relative.with_suffix("") if in_benchmarks else relative.parent)
     values = [record.get("s"), record.get("cpu_time"), record.get("max_rss")]
     return [record.get("rule_name") or rule, job, *values]
+
+
+def _rule_of_run(experiment: str) -> str:
+    """The rule that makes the run folders of an experiment; ad-hoc runs and removed experiments are trainings."""
+    entry = load_catalogue().experiments.get(experiment.partition(VARIANT_MARK)[0])
+    return TRAINING_RULE if entry is None else RULES_OF_SCRIPTS.get(entry.script, entry.script)
 
 
 def read_configs(results: Path) -> dict[Path, RunConfig]:

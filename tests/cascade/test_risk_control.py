@@ -74,6 +74,24 @@ def test_the_ictal_bound_is_its_own():
     assert strict > loose
 
 
+def test_the_budget_of_calls_makes_the_margin_stricter_but_never_dearer():
+    verdicts = simulated(3, 200)
+    loosest = calibrate(verdicts, 0.05, 1.0, LEVEL)
+    calls = float((verdicts.margin <= loosest.margin).mean())
+    budgets = [0.0, calls / 2, calls, calls + 0.1, calls + 0.3, 1.0]
+    chosen = [calibrate(verdicts, 0.05, 1.0, LEVEL, call_budget=budget) for budget in budgets]
+    # A budget below what the bounds ask for is not kept: risk goes first.
+    assert [one.margin for one in chosen[:3]] == [loosest.margin] * 3
+    for budget, one in list(zip(budgets, chosen, strict=True))[3:]:
+        assert one.margin > loosest.margin
+        assert (verdicts.margin <= one.margin).mean() <= budget
+        stricter = [margin for margin in MARGINS if margin > one.margin]
+        assert all((verdicts.margin <= margin).mean() > budget for margin in stricter)
+        assert verdicts.losses(one.margin).mean() <= verdicts.losses(loosest.margin).mean()
+        assert "budget" in one.reason
+    assert calibrate(simulated(0, 2, windows=10), 0.005, 0.02, LEVEL, call_budget=1.0).margin == math.inf
+
+
 def test_tests_stop_at_the_first_failure():
     table = calibrate(simulated(2, 40), 0.03, 1.0, LEVEL).table
     assert table["passed"].iloc[:-1].all()
@@ -95,7 +113,8 @@ def test_correlation_widens_the_bound():
 
 @pytest.mark.slow
 def test_resampling_recordings_keeps_the_level():
-    rate = violation_rate(simulated(7, 60), 0.03, 1.0, LEVEL)
-    assert rate <= LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / 200)
+    allowed = LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / 200)
+    assert violation_rate(simulated(7, 60), 0.03, 1.0, LEVEL) <= allowed
+    assert violation_rate(simulated(7, 60), 0.03, 1.0, LEVEL, call_budget=0.3) <= allowed
     with pytest.raises(ValueError, match="at least four"):
         violation_rate(simulated(7, 3), 0.03, 1.0, LEVEL)

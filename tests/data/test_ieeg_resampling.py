@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import firwin, resample_poly
 
-from pipeline.data.ieeg_resampling import ratio, resampled, resampled_length
+from pipeline.data.ieeg_resampling import ratio, resampled, resampled_length, rounded
 from pipeline.errors import DataError
 
 CHANGES = [Fraction(1, 2), Fraction(64, 125), Fraction(2, 3), Fraction(1)]
@@ -41,6 +41,37 @@ def test_blocks_equal_the_whole(change, samples, cuts):
     blocks = np.concatenate([read(start, stop) for start, stop in pairwise(edges)], axis=1)
     assert blocks.dtype == np.float32
     np.testing.assert_allclose(blocks, whole[:, :length], atol=2e-5)
+
+
+@pytest.mark.parametrize("change", [Fraction(1, 2), Fraction(64, 125)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_missing_sample_spoils_what_the_filter_reaches_and_no_more(change, order):
+    signal = np.random.default_rng(0).standard_normal((3, 2000)).astype(np.float32)
+    length = resampled_length(2000, change)
+    sound = resampled(reader(signal), 2000, change)(0, length)
+    signal[1, 1000] = np.nan
+    signal[2, 500] = np.inf
+    spoilt = resampled(reader(np.asarray(signal, order=order)), 2000, change)(0, length)
+    far = np.abs(np.arange(length) / float(change) - np.array([[np.inf], [1000.0], [500.0]])) > 10 * max(
+        1.0, 1 / float(change)
+    )
+    np.testing.assert_array_equal(np.isfinite(spoilt) | ~far, True)
+    np.testing.assert_allclose(spoilt[far], sound[far], atol=1e-5)
+    assert not np.isfinite(spoilt[1, round(1000 * float(change))])
+    assert not np.isfinite(spoilt[2, round(500 * float(change))])
+
+
+def test_16_bit_samples_give_what_floats_give():
+    signal = np.random.default_rng(1).integers(-3000, 3000, (2, 900), np.int16)
+    whole, floats = (resampled(reader(kind), 900, Fraction(1, 2))(7, 400) for kind in (signal, signal.astype("f4")))
+    np.testing.assert_array_equal(whole, floats)
+
+
+def test_rounding_is_off_by_half_a_step_and_cuts_overshoot():
+    signal = np.array([[0.4, 0.6, -1.5, 40000.0, -40000.0]], np.float32)
+    whole = rounded(reader(signal))(0, 5)
+    assert whole.dtype == np.int16
+    assert whole.tolist() == [[0, 1, -2, 32767, -32768]]
 
 
 @pytest.mark.parametrize(("frequency_hz", "gain"), [(10, 1.0), (100, 1.0), (200, 1.0), (300, 0.0), (400, 0.0)])

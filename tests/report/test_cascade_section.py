@@ -104,8 +104,8 @@ def test_every_figure_becomes_a_picture_without_missing_numbers(context):
     assert [figure.name for figure in figures] == [
         "electrode-map",
         "risk-coverage",
-        "cascade-routing-ID02",
         "cascade-routing-ID1",
+        "cascade-routing-ID02",
     ]
     for figure in figures:
         json.dumps(figure.spec, allow_nan=False)

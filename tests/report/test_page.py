@@ -471,6 +471,22 @@ def test_cost_is_summed_by_rule_whatever_names_it(results: Path, report: Path) -
     assert "make_report" not in cost.index
 
 
+def test_a_run_is_counted_under_its_own_rule_and_patient(tmp_path: Path) -> None:
+    folders = ["EXP-C0-baseline/seed0/ID1", "EXP-C3-stages/seed1/ID1", "EXP-C3-stages/seed1/ID02"]
+    folders += ["EXP-P0-1-ms-mem/seed0", "EXP-P1V-3-ast-no-hw__ast/seed0", "adhoc/mine-12345678/seed0"]
+    for folder in folders:
+        write_text(tmp_path / folder / "benchmark.jsonl", json.dumps({"s": 1.0}) + "\n")
+    jobs = read_benchmarks(tmp_path)
+    assert sorted(jobs["job"]) == sorted(folders)
+    assert dict(zip(jobs["job"], jobs["rule"], strict=True)) == dict(
+        zip(
+            folders,
+            ["train_cascade_baseline", *["main_swec_cascade"] * 2, "run_proxy_ms_mem", *["train_single_device"] * 2],
+            strict=True,
+        )
+    )
+
+
 def test_a_half_written_benchmark_is_named(tmp_path: Path) -> None:
     write_text(tmp_path / "benchmarks" / "x.jsonl", json.dumps({"s": 1.0}) + '\n{"s": ')
     with pytest.raises(DataError, match=r"x\.jsonl:2"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from ...artifacts import read_json, read_parquet
 from ...config.cascade import CascadeConfig
 from ...config.cascade_loading import load_resolved_cascade
+from ...data.ieeg_layout import by_number
 from ..blocks import Block, Figure, Notice, Picker, Prose, Section, Table, number_column, text_column
 from ..cascade_charts import electrodes_chart, risk_chart, routing_chart
 from ..cascade_loss import balanced_accuracy_loss
@@ -64,14 +66,18 @@ def read_tables(seeds: list[Path], name: str) -> pd.DataFrame:
     """One table of every patient and seed of the evaluation, with columns `seed` and `patient`."""
     parts = []
     for seed in seeds:
-        for path in sorted(seed.glob(f"*/{name}.parquet")):
+        for path in _by_patient(seed.glob(f"*/{name}.parquet")):
             number = int(seed.name.removeprefix("seed"))
             parts.append(read_parquet(path).assign(seed=number, patient=path.parent.name))
     return pd.concat(parts, ignore_index=True)
 
 
 def _manifests(folder: Path) -> dict[str, dict[str, Any]]:
-    return {path.parent.name: read_json(path) for path in sorted(folder.glob("*/cascade.json"))}
+    return {path.parent.name: read_json(path) for path in _by_patient(folder.glob("*/cascade.json"))}
+
+
+def _by_patient(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: by_number(path.parent.name))
 
 
 def _summary(metrics: pd.DataFrame, test: pd.DataFrame) -> Notice:
@@ -140,13 +146,15 @@ def _scores(metrics: pd.DataFrame) -> Table:
 def _patients(metrics: pd.DataFrame, manifests: dict[str, dict[str, Any]]) -> Table:
     own = metrics[(metrics["patient"] != "all") & (metrics["arm"] == "cascade")]
     table = own.pivot_table(index="patient", columns="metric", values="value", aggfunc="mean").reset_index()
+    table = table.sort_values("patient", key=lambda names: names.map(by_number), ignore_index=True)
     alone = metrics[(metrics["arm"] == "complex_only") & (metrics["metric"] == "balanced_accuracy")]
     table["alone"] = table["patient"].map(alone.groupby("patient")["value"].mean())
     for key in ("simple_model", "electrode", "threshold", "why_not_looser"):
         table[f"m_{key}"] = table["patient"].map({name: manifest[key] for name, manifest in manifests.items()})
     caption = (
-        "tau is chosen on the calibration split: the loosest threshold whose risk bounds hold. A tau of 1 sends every "
-        "window to the complex model. Electrode, tau and reason are those of the first seed."
+        "tau is chosen on the calibration split: of the thresholds whose risk bounds hold, the strictest within the "
+        "budget of calls, or the loosest where none is. A tau of 1 sends every window to the complex model. Electrode, "
+        "tau and reason are those of the first seed."
     )
     columns = (
         text_column("patient", "Patient"),

@@ -176,20 +176,23 @@ def _correlation(tables: dict[str, pd.DataFrame], patient: str) -> Figure:
     pairs = pairs[pairs["channel_a"].isin(order) & pairs["channel_b"].isin(order)]
     half = pairs[["channel_a", "channel_b", "correlation"]].set_axis(["a", "b", "correlation"], axis=1)
     mirrored = half.rename(columns={"a": "b", "b": "a"})
-    itself = pd.DataFrame({"a": order, "b": order, "correlation": 1.0})
-    data = pd.concat([half, mirrored, itself], ignore_index=True)
+    data = pd.concat([half, mirrored], ignore_index=True)
     place = {channel: number for number, channel in enumerate(order)}
     data = data.sort_values(["a", "b"], key=lambda column: column.map(place), ignore_index=True)
     data["label"] = labels(data, "electrodes {a} and {b}: {correlation:.2f}")
     data["sign"] = np.where(data["correlation"] >= 0, "positive", "negative")
     data["size"] = data.pop("correlation").abs()
+    most = float(data["size"].max())
     row = tables["redundancy"].query("patient == @patient and class_name == 'interictal'").iloc[0]
     words = (
         f"effective rank {row['effective_rank']:.1f} of {row['channels']:.0f} electrodes, {row['components_90']:.0f} "
         f"components hold 90 % of the variance, mean |correlation| {row['mean_abs_correlation']:.2f}"
     )
     description = f"{patient}: correlation of electrodes between seizures; {words}"
-    caption = f"Between seizures: {words}. At most {ELECTRODES_SHOWN} electrodes are drawn; the table has all pairs."
+    caption = (
+        f"Between seizures: {words}. Full colour: {most:.2f}, the largest of those drawn. At most {ELECTRODES_SHOWN} "
+        "electrodes are drawn; the table has all pairs."
+    )
     columns = (
         text_column("class_name", "Class"),
         number_column("channel_a", "Electrode", "{:.0f}"),
@@ -198,7 +201,7 @@ def _correlation(tables: dict[str, pd.DataFrame], patient: str) -> Figure:
     )
     whole = tables["correlation"].query("patient == @patient").drop(columns="patient")
     name, title = f"electrode-correlation-{patient}", f"How much electrodes repeat each other, {patient}"
-    return Figure(name, title, caption, description, correlation_chart(data, description), whole, columns)
+    return Figure(name, title, caption, description, correlation_chart(data, most, description), whole, columns)
 
 
 def _signature(tables: dict[str, pd.DataFrame], patient: str) -> Figure:
