@@ -101,6 +101,34 @@ class LayerTable:
         """The same kernels with each layer replaced by the segment it lies in."""
         return self.with_layers(segment_of_layer[self.layer], num_segments)
 
+    def divided(self, parts: int, width: int) -> LayerTable:
+        """What one of `parts` chips launches when they share each layer (tensor parallelism, Megatron-LM 2019).
+
+        Heads are dealt out, hidden units too: a product that reads the stream of `width` values divides its outputs,
+        one that writes the stream its inputs (where both are as wide, both cost the same). Norms, and sums over the
+        stream, are done by every part.
+        """
+        kinds = {name: self.kind == KERNEL_KINDS.index(name) for name in KERNEL_KINDS}
+        number = torch.where(self.precision == 1, float(PRECISION_BYTES[1]), float(PRECISION_BYTES[0])).to(self.flops)
+        whole = kinds["layernorm"] | (kinds["elementwise"] & (self.columns == width) & (self.operands > 2.5))
+        outputs = kinds["linear"] & (self.depth == width)
+        inputs = (kinds["linear"] | kinds["conv2d"]) & ~outputs
+        share = torch.where(whole, 1.0, 1.0 / parts).to(self.flops)
+        kept = torch.where(outputs, self.depth, torch.where(inputs, self.columns, 0.0)) * self.rows * number
+        kept = kept * self.groups * (1.0 - share)
+        by_group = kinds["sdpa"] | kinds["matmul_batched"]
+        maps = (kinds["elementwise"] & ~whole) | kinds["softmax"]
+        return replace(
+            self,
+            flops=self.flops * share,
+            bytes_moved=self.bytes_moved * share + kept,
+            weight_bytes=self.weight_bytes * share,
+            activation_bytes=self.activation_bytes * share + kept,
+            groups=torch.where(by_group, self.groups * share, self.groups),
+            columns=torch.where(outputs | maps, self.columns * share, self.columns),
+            depth=torch.where(inputs, self.depth * share, self.depth),
+        )
+
 
 def table_from_kernels(
     kernels: Sequence[dict[str, Any]], num_layers: int, dtype: torch.dtype = torch.float32

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .channel_order import affinity_permutation
 from .costs import MappingConfig, cost_matrix, link_hops, mapping_config, segment_memory_mb, slot_devices
-from .fork_join import GraphTime, graph_time, ring_all_reduce_mb, stages_of
+from .fork_join import GraphTime, collectives_of, graph_time, ring_all_reduce_mb, stages_of
 from .instance import CAPACITY_TOLERANCE_MB
 from .segments import Segment
 
@@ -41,7 +41,7 @@ def split_segment(segment: Segment, groups: int, first_id: int | None = None) ->
             can_split_fine=False,
             fine_groups=None,
             parent_id=segment.id,
-            kernels=None,
+            kernels=None if segment.kernels is None else segment.kernels.divided(groups, segment.embed_dim),
         )
         for part in range(groups)
     ]
@@ -194,7 +194,7 @@ def connect(segments: list[Segment]) -> list[Segment]:
             segment = segments[position]
             edges: list[tuple[int, Any]] = []
             if parts > 1:
-                message = ring_all_reduce_mb(segment.traffic_out_bytes, parts)
+                message = collectives_of(segment) * ring_all_reduce_mb(segment.traffic_out_bytes, parts)
                 edges.append((segments[stage[(place + 1) % parts]].id, message))
             edges += [(segments[reader].id, segment.traffic_out_bytes) for reader in readers]
             result[position] = dataclasses.replace(segment, edges=edges)

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from ..config.chips import ChipType
 from ..errors import ConfigError
+from .chip_slots import ChipSlotConfig
 
-__all__ = ["ChipType", "LayerCostRow", "Segment", "build_segments_from_model", "chain", "mark_fine_splittable_segments"]
+__all__ = [
+    "ChipSlotConfig",
+    "ChipType",
+    "LayerCostRow",
+    "Segment",
+    "build_segments_from_model",
+    "chain",
+    "mark_fine_splittable_segments",
+]
 
 Number = int | float | Tensor
 
