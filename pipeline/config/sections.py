@@ -213,6 +213,11 @@ class RunConfig(Section):
                 f"hw.mode={self.hw.mode} with chips.fixed={self.chips.fixed}: multi_chip_fixed needs the chip of each "
                 "slot, version_c_full learns them; set chips.fixed or leave it out"
             )
+        if self.chips.fixed is not None and self.alternation.steps_alpha:
+            raise ValueError(
+                f"chips.fixed leaves step B nothing to learn, but alternation.steps_alpha={self.alternation.steps_alpha}; "
+                "set it to 0"
+            )
         if not self.ast.gates:
             raise ValueError(f"training.mode={self.training.mode} prices gates, but ast.gates=false; set it to true")
 

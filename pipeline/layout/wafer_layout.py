@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DataError
 from .design import instance_of_design
 from .instance import LayoutInstance, Region
+from .legalize import legalize
 from .objective import score
 from .place import LayoutResult, place_chips
 from .start import grid_centres
@@ -112,6 +113,26 @@ class WaferLayout(nn.Module):
         with torch.no_grad():
             self.pos[placed] = torch.as_tensor(result.pos_mm, dtype=self.pos.dtype, device=self.pos.device)
         return result
+
+    def legalize_(
+        self,
+        mapping: Sequence[int],
+        segments: Sequence[CarriesTraffic],
+        eff_specs: Mapping[str, Tensor],
+        *,
+        edges: Sequence[tuple[int, int, float | Tensor]] | None = None,
+    ) -> bool:
+        """Move the placed chips to legal places nearby; False, with nothing moved, if none were found.
+
+        Raises:
+            DataError: as `forward`.
+        """
+        placed, instance, _ = self._placed(mapping, segments, eff_specs, edges)
+        legal = legalize(instance, self.pos[placed].detach().double().cpu().numpy())
+        if legal is not None:
+            with torch.no_grad():
+                self.pos[placed] = torch.as_tensor(legal, dtype=self.pos.dtype, device=self.pos.device)
+        return legal is not None
 
     def _placed(
         self,
