@@ -41,7 +41,7 @@ class LayoutSettings:
     """Weights of the four terms, limits of the region and of the thermal proxy.
 
     `overlap: circle` is the specification's approximation; with `optimize_layout` off chips stay on the grid and the
-    loss is 0.
+    loss is 0. `grid_pitch_mm` is the distance of the grid's places; without it the grid fills the region.
     """
 
     optimize_layout: bool = True
@@ -53,6 +53,7 @@ class LayoutSettings:
     gap_mm: float = 0.2
     t_amb_c: float = 40.0
     t_max_c: float = 85.0
+    grid_pitch_mm: float | None = None
 
 
 class WaferLayout(nn.Module):
@@ -64,7 +65,7 @@ class WaferLayout(nn.Module):
             raise ConfigError(f"num_slots is {num_slots}: a layout needs at least one slot")
         self.region = region
         self.settings = settings or LayoutSettings()
-        self.pos = nn.Parameter(torch.tensor(_spread_grid(num_slots, region), dtype=torch.float32))
+        self.pos = nn.Parameter(torch.tensor(_start_grid(num_slots, region, self.settings), dtype=torch.float32))
         self.pos.requires_grad_(self.settings.optimize_layout)
 
     def forward(
@@ -178,8 +179,10 @@ class WaferLayout(nn.Module):
         )
 
 
-def _spread_grid(num_slots: int, region: Region) -> np.ndarray:
-    """A grid over the largest centred square (or the whole rectangle), in the middle of its cells."""
+def _start_grid(num_slots: int, region: Region, settings: LayoutSettings) -> np.ndarray:
+    """A grid of the given pitch, or over the largest centred square (the whole rectangle), in its cells' middle."""
+    if settings.grid_pitch_mm is not None:
+        return grid_centres(num_slots, settings.grid_pitch_mm, settings.grid_pitch_mm)
     columns = int(np.ceil(np.sqrt(num_slots)))
     rows = int(np.ceil(num_slots / columns))
     shrink = np.sqrt(0.5) if region.kind == "circle" else 1.0

@@ -66,16 +66,25 @@ def _objective(time: GraphTime, config: MappingConfig) -> float:
 
 
 def slot_sets(latency_ms: Float[np.ndarray, " S"], hops: Float[np.ndarray, "S S"], groups: int) -> list[list[int]]:
-    """Candidate slots of the parts: for every anchor the slots that are fast and near, and near and fast."""
+    """Candidate slots of the parts: for every anchor the slots that are fast and near, and near and fast; as a ring."""
     candidates = []
     usable = np.flatnonzero(np.isfinite(latency_ms))
     for anchor in usable:
         for keys in ((hops[anchor, usable], latency_ms[usable]), (latency_ms[usable], hops[anchor, usable])):
             others = [int(j) for j in usable[np.lexsort((keys[1], keys[0]))] if j != anchor]
-            chosen = [int(anchor), *others[: groups - 1]]
+            chosen = _ring([int(anchor), *others[: groups - 1]], hops)
             if len(chosen) == groups and chosen not in candidates:
                 candidates.append(chosen)
     return candidates
+
+
+def _ring(slots: list[int], hops: Float[np.ndarray, "S S"]) -> list[int]:
+    """The slots in an order where each is followed by the nearest one left: a ring is as slow as its longest link."""
+    ring, left = slots[:1], slots[1:]
+    while left:
+        ring.append(min(left, key=lambda slot: float(hops[ring[-1], slot])))
+        left.remove(ring[-1])
+    return ring
 
 
 def split_in_pipeline(
