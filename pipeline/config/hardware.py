@@ -54,8 +54,12 @@ class HwConfig(Section):
     lambda_area: NotNegative | None = Field(
         None, description="several chips: price of chip area above the budget, per budget; must be given"
     )
-    lambda_tdp: NotNegative = Field(2.0, description="several chips: price of design power above the budget, per budget")
-    lambda_cap: NotNegative = Field(1.0, description="several chips: price of memory above a slot's capacity, per capacity")
+    lambda_tdp: NotNegative = Field(
+        2.0, description="several chips: price of design power above the budget, per budget"
+    )
+    lambda_cap: NotNegative = Field(
+        1.0, description="several chips: price of memory above a slot's capacity, per capacity"
+    )
     lambda_empty: NotNegative = Field(1.0, description="several chips: price of work on slots, by how empty they are")
     lambda_layout: NotNegative = Field(0.1, description="several chips: weight of the layout loss")
     combine: Literal["log", "linear"] = Field(

@@ -207,7 +207,9 @@ class RunConfig(Section):
     def _check_chips(self) -> None:
         for name in ("lambda_chip", "lambda_area"):
             if getattr(self.hw, name) is None:
-                raise ValueError(f"hw.{name} is missing: hw.mode={self.hw.mode} needs it; set it, 0 leaves the term out")
+                raise ValueError(
+                    f"hw.{name} is missing: hw.mode={self.hw.mode} needs it; set it, 0 leaves the term out"
+                )
         if (self.chips.fixed is None) == (self.hw.mode == "multi_chip_fixed"):
             raise ValueError(
                 f"hw.mode={self.hw.mode} with chips.fixed={self.chips.fixed}: multi_chip_fixed needs the chip of each "

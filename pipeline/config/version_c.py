@@ -66,7 +66,9 @@ class SegmentMappingConfig(Section):
     permutation: Literal["affinity", "random"] = Field(
         "affinity", description="channels of a split segment grouped by affinity, or permuted at random (the spec)"
     )
-    update: bool = Field(True, description="solve again in every outer iteration (step C); false keeps the first mapping")
+    update: bool = Field(
+        True, description="solve again in every outer iteration (step C); false keeps the first mapping"
+    )
 
 
 class WaferConfig(Section):

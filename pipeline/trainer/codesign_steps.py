@@ -75,6 +75,7 @@ class CodesignSteps:
         train: one optimiser step of the network, given the design that is held and these steps.
 
     Attributes:
+        start: what the network kept before any step.
         reference: what the terms of the loss are divided by, known after the first solve.
     """
 
@@ -92,6 +93,7 @@ class CodesignSteps:
         self.train = train
         self.loss_cfg = hw_loss_config(cfg, library)
         self.solver = CountingSolver(MappingSolver(slots.num_slots))
+        self.start = present()
         self.reference: dict[str, float] = {}
         self.relaxed: Mapping[str, Any] | None = None
         self._hard: dict[tuple[str | None, ...], dict[str, Any]] = {}
@@ -200,9 +202,7 @@ class CodesignSteps:
             self.relaxed = candidate.mapping
         return placed_candidate(self.cfg, self.layout, self.slots.chip_types, segments, candidate, held)
 
-    def _on_fixed_chips(
-        self, segments: list[Segment], solved: Mapping[str, Any], held: Candidate | None
-    ) -> Candidate:
+    def _on_fixed_chips(self, segments: list[Segment], solved: Mapping[str, Any], held: Candidate | None) -> Candidate:
         if solved["mapping"] is None:
             raise DataError(f"chips.fixed={self.cfg.chips.fixed}: the segments do not fit: {solved['reason']}")
         assert self.cfg.chips.fixed is not None

@@ -60,9 +60,7 @@ class DefiniteChips:
         costs = found.best.costs
         return {"latency_ms": costs.latency_ms, "energy_j": costs.energy_j, "peak_mem_mb": costs.peak_mb}
 
-    def best(
-        self, outer: int, reference: dict[str, float], held: Candidate | None, layout: WaferLayout
-    ) -> Candidate:
+    def best(self, outer: int, reference: dict[str, float], held: Candidate | None, layout: WaferLayout) -> Candidate:
         """The best design found, its chips on slots.
 
         Raises:
@@ -147,5 +145,3 @@ def random_design(problem: HardProblem, num_slots: int, rng: np.random.Generator
             break
         types.append(drawn)
     return [problem.names[t] for t in types]
-
-

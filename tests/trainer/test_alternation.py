@@ -56,7 +56,7 @@ SETTINGS = AlternationConfig(outer=3, steps_theta=2, steps_alpha=2, steps_layout
 
 
 def test_a_b_c_d_take_turns_after_one_solve():
-    steps = FakeSteps({number: 1.0 for number in range(5)})
+    steps = FakeSteps(dict.fromkeys(range(5), 1.0))
     alternate(steps, SETTINGS, AlternationState(), lambda state: None)
     assert "".join(steps.calls) == "C" + 3 * "AABBCD"
     assert steps.solver_calls == SETTINGS.outer + 1
@@ -91,7 +91,7 @@ def test_a_run_cut_after_any_outer_iteration_ends_the_same():
 
 def test_every_step_tells_its_loss_and_the_hardened_one():
     state = AlternationState()
-    alternate(FakeSteps({number: 1.0 for number in range(5)}), SETTINGS, state, lambda state: None)
+    alternate(FakeSteps(dict.fromkeys(range(5), 1.0)), SETTINGS, state, lambda state: None)
     table = pd.DataFrame(state.rows, columns=ROW_COLUMNS)
     for phase, count in (("A", 2), ("B", 2)):
         steps = table[(table["phase"] == phase) & (table["term"] == "L_hw_hardened")]
@@ -106,4 +106,4 @@ def test_a_solver_that_is_asked_too_often_is_a_bug():
             return super().train(held)
 
     with pytest.raises(AssertionError, match="there must be one more"):
-        alternate(Greedy({number: 1.0 for number in range(5)}), SETTINGS, AlternationState(), lambda state: None)
+        alternate(Greedy(dict.fromkeys(range(5), 1.0)), SETTINGS, AlternationState(), lambda state: None)
