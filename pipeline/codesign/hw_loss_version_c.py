@@ -52,7 +52,8 @@ def compute_hw_loss(
         reference: `latency_ms energy_j peak_mem_mb layout` at step 0, which terms are divided by; without it each by
             its own present value. `stats["reference"]` holds what was used.
         chips: an output of `chip_slot_config` to be priced; by default it is called. Detach it to hold chips still.
-        smoothing: temperature of the smooth maximum, instead of `period_smoothing`; 0 is the true maximum.
+        smoothing: temperature of the smooth maximum, instead of `period_smoothing`; 0 is the true maximum over
+            slots, and whole hops between them even where positions move.
 
     Returns:
         L_hw, and its statistics as plain numbers: terms, totals with units, a row per slot, the mapping result.
@@ -74,10 +75,10 @@ def compute_hw_loss(
     live = split_like(segments, mapping_result["rewire_meta"])
     exact_hops = link_hops(chip_slot_config.num_slots, positions_mm, config)
     plan = plan_of(live, mapping_result["mapping"], chip_slot_config.num_slots, exact_hops)
-    moving = cfg.optimize_layout and positions_mm is not None
+    smooth = cfg.period_smoothing if smoothing is None else smoothing
+    moving = cfg.optimize_layout and positions_mm is not None and smooth > 0.0
     hops = live_hops(exact_hops, positions_mm, config) if moving else torch.from_numpy(exact_hops)
     costs = hardware_costs(live, plan, slots, chip_slot_config.chip_types, hw_proxy, hops, cfg.cost_mode, config)
-    smooth = cfg.period_smoothing if smoothing is None else smoothing
     layout, layout_stats = _layout(wafer_layout, mapping_result["mapping"], live, slots, chip_slot_config, cfg)
     totals = costs.totals(smooth) | ({} if layout is None else {"layout": layout})
     base = dict(reference) if reference is not None else _present(costs, layout)

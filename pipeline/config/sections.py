@@ -217,8 +217,8 @@ class RunConfig(Section):
             )
         if self.chips.fixed is not None and self.alternation.steps_alpha:
             raise ValueError(
-                f"chips.fixed leaves step B nothing to learn, but alternation.steps_alpha={self.alternation.steps_alpha}; "
-                "set it to 0"
+                "chips.fixed leaves step B nothing to learn, but "
+                f"alternation.steps_alpha={self.alternation.steps_alpha}; set it to 0"
             )
         if not self.ast.gates:
             raise ValueError(f"training.mode={self.training.mode} prices gates, but ast.gates=false; set it to true")

@@ -1,4 +1,4 @@
-"""Several chips in the loop (spec §8-13): what the slots hold, how segments are mapped and chips placed, who moves when."""
+"""Several chips in the loop (spec §8-13): what slots hold, how segments are mapped and chips placed, who moves when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who moves when (spec §13.2): A the network, B the chip types, C chips made definite and segments mapped, D positions.
+"""Who moves when (spec §13.2): A the network, B chip types, C chips made definite and segments mapped, D positions.
 
 The order, the number of solves and what is accepted are decided here; what a step does is told by `Steps`. A design that
 could be built (`Candidate`) is held all the time. Another one replaces it only if the hardened loss of the present
@@ -25,8 +25,8 @@ class Candidate:
 
     Attributes:
         chips: the chip of each slot by name, None where it is empty.
-        mapping: what a solve returned, as far as a price needs it: `mapping` (slot of each segment, parts counted one by
-            one) and `rewire_meta` of the segments it split.
+        mapping: what a solve returned, as far as a price needs it: `mapping` (slot of each segment, parts one by one)
+            and `rewire_meta` of the segments it split.
         pos_mm: centre of each slot.
     """
 

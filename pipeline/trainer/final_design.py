@@ -70,6 +70,7 @@ def finish_design(cfg: RunConfig, steps: CodesignSteps, held: Candidate, proxy: 
         "workload": cfg.hw.workload.model_dump(),
         "mapping_certificate": certificate,
         "L_hw": figures["L_hw"],
+        "L_hw_without_layout": figures["L_hw"] - figures.get("term_layout", 0.0),
         "reference": steps.reference,
     }
     if proxy is not None:

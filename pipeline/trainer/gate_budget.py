@@ -1,4 +1,4 @@
-"""Equal FLOPs: what a network may spend on the deployment workload, and gates rounded so that it spends exactly that."""
+"""Equal FLOPs: what a network may spend on the deployment workload, and gates rounded so that it spends just that."""
 
 from __future__ import annotations
 

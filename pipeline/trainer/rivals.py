@@ -25,7 +25,7 @@ def rival_designs(cfg: RunConfig, steps: CodesignSteps, segments: list[Segment],
     """One row per design: costs of one batch with one hop between any two chips, unless it is the run's own.
 
     Columns: `design` (found | exact | homogeneous | homogeneous_4 | one_chip), `library`, `gates` (final, or those the
-    run started with), `judged_by` (L_hw, or edp alone), `chips`, costs with their units, `value` under what it was
+    run started with), `judged_by` (L_hw without its layout term, or edp), `chips`, costs with their units, `value` under what it was
     judged by, `sets` of chips within the budgets and how many of them were `mapped`. The exact search is exact over
     sets of chip types, not over mappings. Where nothing fits a row is left out. The control library is one in which one
     chip leads in everything.
@@ -111,7 +111,7 @@ def _own(cfg: RunConfig, steps: CodesignSteps, design: Design) -> dict[str, Any]
         "num_chips": costs.num_chips,
         "area_mm2": costs.area_mm2,
         "tdp_w": costs.tdp_w,
-        "value": design.notes["L_hw"],
+        "value": design.notes["L_hw_without_layout"],
         "sets": 1,
         "mapped": 1,
     }

@@ -47,8 +47,8 @@ def starting_layout(cfg: RunConfig, chip_types: Sequence[ChipType]) -> WaferLayo
     reach_mm = float((grid.abs() + _longest_mm(largest) / 2).norm(dim=1).max())
     if reach_mm > wafer.radius_mm:
         raise ConfigError(
-            f"layout.radius_mm={wafer.radius_mm:g}: {slots} slots of {wafer.grid_pitch_mm:g} mm reach {reach_mm:.4g} mm "
-            "from the middle; enlarge the wafer, narrow the pitch or take fewer slots"
+            f"layout.radius_mm={wafer.radius_mm:g}: {slots} slots of {wafer.grid_pitch_mm:g} mm reach {reach_mm:.4g} "
+            "mm from the middle; enlarge the wafer, narrow the pitch or take fewer slots"
         )
     settings = LayoutSettings(wafer.optimize_layout, wafer.overlap, gap_mm=wafer.gap_mm)
     layout = WaferLayout(slots, region_of(cfg), settings).double()
