@@ -1,8 +1,8 @@
-"""Who moves when (spec §13.2): A the network, B chip types, C chips made definite and segments mapped, D positions.
+"""Who moves when (spec §13.2): A network, B chip types, C chips made definite and segments mapped, D positions.
 
-The order, the number of solves and what is accepted are decided here; what a step does is told by `Steps`. A design that
-could be built (`Candidate`) is held all the time. Another one replaces it only if the hardened loss of the present
-network does not rise by it, so that C and D never make a design worse.
+The order, the number of solves and what is accepted are decided here; what a step does is told by `Steps`. A design
+that could be built (`Candidate`) is held all the time. Another one replaces it only if the hardened loss of the present
+network does not rise by it: C and D never make a design worse.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ COLUMNS += ["area_mm2", "tdp_w", "value", "sets", "mapped"]
 def rival_designs(cfg: RunConfig, steps: CodesignSteps, segments: list[Segment], design: Design) -> pd.DataFrame:
     """One row per design: costs of one batch with one hop between any two chips, unless it is the run's own.
 
-    Columns: `design` (found | exact | homogeneous | homogeneous_4 | one_chip), `library`, `gates` (final, or those the
-    run started with), `judged_by` (L_hw without its layout term, or edp), `chips`, costs with their units, `value` under what it was
-    judged by, `sets` of chips within the budgets and how many of them were `mapped`. The exact search is exact over
-    sets of chip types, not over mappings. Where nothing fits a row is left out. The control library is one in which one
-    chip leads in everything.
+    Columns: `design` (found | exact | homogeneous | homogeneous_4 | one_chip), `library`, `gates` (final, or start:
+    those the run began with), `judged_by` (L_hw without its layout term, or edp), `chips`, costs with their units,
+    `value` under what it was judged by, `sets` of chips within the budgets and how many of them were `mapped`. The
+    exact search is exact over sets of chip types, not over mappings. Where nothing fits a row is left out. In the
+    control library one chip leads in everything.
     """
     rows = [_own(cfg, steps, design)]
     start = workload_segments(cfg.hw, steps.start)
