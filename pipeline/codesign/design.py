@@ -198,5 +198,5 @@ def design_schema() -> str:
 
 
 @cache
-def _adapter() -> TypeAdapter[Design]:
+def _adapter() -> Any:
     return TypeAdapter(Design)
