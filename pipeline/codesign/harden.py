@@ -115,11 +115,14 @@ def in_double(segment: Segment) -> Segment:
         if isinstance(value, Tensor):
             return value.detach().double() if value.is_floating_point() else value
         if isinstance(value, LayerTable):
-            return dataclasses.replace(value, **{name: plain(entry) for name, entry in vars(value).items()})
+            return copied(value)
         return value
 
-    changed = {one.name: plain(getattr(segment, one.name)) for one in dataclasses.fields(segment)}
-    return dataclasses.replace(segment, **changed)
+    def copied(value: Any) -> Any:
+        fields = [one.name for one in dataclasses.fields(value) if one.init]
+        return dataclasses.replace(value, **{name: plain(getattr(value, name)) for name in fields})
+
+    return copied(segment)
 
 
 def pricing_of(proxy: Any) -> DesignPricing:

@@ -8,7 +8,7 @@ fused attention. A measured row is one kernel; a transformer's attention or MLP 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -71,8 +71,12 @@ class LayerTable:
     seq_len: Float[Tensor, " R"]
     operands: Float[Tensor, " R"] = None  # type: ignore[assignment]
     operations: Float[Tensor, " R"] = None  # type: ignore[assignment]
+    # The table this one was taken from by `one_by_one`, and the layer it was; a changed copy forgets it.
+    part_of: tuple[LayerTable, int] | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.operands is not None and self.operations is not None:
+            return
         values = (self.rows * self.columns).detach().clamp(min=1.0)
         width = torch.where(self.precision == 1, float(PRECISION_BYTES[1]), float(PRECISION_BYTES[0]))
         derived = {"operands": self.bytes_moved / values / width, "operations": self.flops / values}
@@ -85,8 +89,7 @@ class LayerTable:
 
     def reordered(self, kernels: Tensor) -> LayerTable:
         """The kernels at the given positions (or where a mask is true), in their layers."""
-        names = [field.name for field in fields(self) if field.name != "num_layers"]
-        return replace(self, **{name: getattr(self, name)[kernels] for name in names})
+        return replace(self, **{name: getattr(self, name)[kernels] for name in _COLUMNS})
 
     def select(self, kernels: Tensor) -> LayerTable:
         """The kernels at the given positions (or where a mask is true), each one a layer of its own."""
@@ -100,6 +103,20 @@ class LayerTable:
     def grouped(self, segment_of_layer: Int[Tensor, " L"], num_segments: int) -> LayerTable:
         """The same kernels with each layer replaced by the segment it lies in."""
         return self.with_layers(segment_of_layer[self.layer], num_segments)
+
+    def one_by_one(self) -> list[LayerTable]:
+        """One table per layer, in the order of the layers; `join_tables` of them all is this table, at no cost."""
+        order = torch.argsort(self.layer, stable=True)
+        whole = self.reordered(order)
+        counts = torch.bincount(whole.layer, minlength=self.num_layers).tolist()
+        parts = {name: getattr(whole, name).split(counts) for name in _COLUMNS if name != "layer"}
+        tables = []
+        for position, count in enumerate(counts):
+            columns = {name: values[position] for name, values in parts.items()}
+            table = LayerTable(layer=whole.layer.new_zeros(count), num_layers=1, **columns)
+            object.__setattr__(table, "part_of", (whole, position))
+            tables.append(table)
+        return tables
 
     def divided(self, parts: int, width: int) -> LayerTable:
         """What one of `parts` chips launches when they share each layer (tensor parallelism, Megatron-LM 2019).
@@ -130,6 +147,9 @@ class LayerTable:
         )
 
 
+_COLUMNS = tuple(one.name for one in fields(LayerTable) if one.name not in ("num_layers", "part_of"))
+
+
 def table_from_kernels(
     kernels: Sequence[dict[str, Any]], num_layers: int, dtype: torch.dtype = torch.float32
 ) -> LayerTable:
@@ -148,7 +168,7 @@ def table_from_kernels(
         "source": [kernel.get("source", UNKNOWN_SOURCE) for kernel in kernels],
     }
     standard = {"count": 1.0, "groups": 1.0, "window": 1.0, "operands": 2.0, "operations": 1.0}
-    real = [field.name for field in fields(LayerTable) if field.name not in (*whole, "num_layers")]
+    real = [name for name in _COLUMNS if name not in whole]
     return LayerTable(
         num_layers=num_layers,
         **{name: torch.tensor(values, dtype=torch.long) for name, values in whole.items()},
@@ -165,10 +185,14 @@ def stack(values: Sequence[Number], dtype: torch.dtype = torch.float32) -> Float
 
 def join_tables(tables: Sequence[LayerTable]) -> LayerTable:
     """Tables one after the other; layers are numbered on."""
+    origin = tables[0].part_of[0] if tables and tables[0].part_of is not None else None
+    if origin is not None and origin.num_layers == len(tables):
+        places = [table.part_of[1] if table.part_of and table.part_of[0] is origin else -1 for table in tables]
+        if places == list(range(len(tables))):
+            return origin
     offsets = [sum(table.num_layers for table in tables[:position]) for position in range(len(tables))]
     shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(tables, offsets, strict=True)]
-    names = [field.name for field in fields(LayerTable) if field.name != "num_layers"]
     return LayerTable(
         num_layers=sum(table.num_layers for table in tables),
-        **{name: torch.cat([getattr(table, name) for table in shifted]) for name in names},
+        **{name: torch.cat([getattr(table, name) for table in shifted]) for name in _COLUMNS},
     )
