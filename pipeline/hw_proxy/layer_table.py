@@ -8,7 +8,7 @@ fused attention. A measured row is one kernel; a transformer's attention or MLP 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -71,8 +71,6 @@ class LayerTable:
     seq_len: Float[Tensor, " R"]
     operands: Float[Tensor, " R"] = None  # type: ignore[assignment]
     operations: Float[Tensor, " R"] = None  # type: ignore[assignment]
-    # The table this one was taken from by `one_by_one`, and the layer it was; a changed copy forgets it.
-    part_of: tuple[LayerTable, int] | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.operands is not None and self.operations is not None:
@@ -104,19 +102,9 @@ class LayerTable:
         """The same kernels with each layer replaced by the segment it lies in."""
         return self.with_layers(segment_of_layer[self.layer], num_segments)
 
-    def one_by_one(self) -> list[LayerTable]:
-        """One table per layer, in the order of the layers; `join_tables` of them all is this table, at no cost."""
-        order = torch.argsort(self.layer, stable=True)
-        whole = self.reordered(order)
-        counts = torch.bincount(whole.layer, minlength=self.num_layers).tolist()
-        parts = {name: getattr(whole, name).split(counts) for name in _COLUMNS if name != "layer"}
-        tables = []
-        for position, count in enumerate(counts):
-            columns = {name: values[position] for name, values in parts.items()}
-            table = LayerTable(layer=whole.layer.new_zeros(count), num_layers=1, **columns)
-            object.__setattr__(table, "part_of", (whole, position))
-            tables.append(table)
-        return tables
+    def one_by_one(self) -> list[LayerOfTable]:
+        """One layer each, in order; `join_tables` of them all is this table again, at no cost."""
+        return [LayerOfTable(self, layer) for layer in range(self.num_layers)]
 
     def divided(self, parts: int, width: int) -> LayerTable:
         """What one of `parts` chips launches when they share each layer (tensor parallelism, Megatron-LM 2019).
@@ -147,7 +135,24 @@ class LayerTable:
         )
 
 
-_COLUMNS = tuple(one.name for one in fields(LayerTable) if one.name not in ("num_layers", "part_of"))
+_COLUMNS = tuple(field.name for field in fields(LayerTable) if field.name != "num_layers")
+
+
+@dataclass(frozen=True)
+class LayerOfTable:
+    """One layer of a table, taken out only where it is looked at: live costs are counted at every training step."""
+
+    whole: LayerTable
+    layer: int
+
+    def table(self) -> LayerTable:
+        """The kernels of this layer alone, as a table of one layer."""
+        chosen = self.whole.reordered(self.whole.layer == self.layer)
+        return chosen.with_layers(torch.zeros_like(chosen.layer), 1)
+
+    def divided(self, parts: int, width: int) -> LayerTable:
+        """As `LayerTable.divided`."""
+        return self.table().divided(parts, width)
 
 
 def table_from_kernels(
@@ -183,16 +188,17 @@ def stack(values: Sequence[Number], dtype: torch.dtype = torch.float32) -> Float
     return torch.stack([torch.as_tensor(value, dtype=dtype).reshape(()) for value in values])
 
 
-def join_tables(tables: Sequence[LayerTable]) -> LayerTable:
+def join_tables(tables: Sequence[LayerTable | LayerOfTable]) -> LayerTable:
     """Tables one after the other; layers are numbered on."""
-    origin = tables[0].part_of[0] if tables and tables[0].part_of is not None else None
-    if origin is not None and origin.num_layers == len(tables):
-        places = [table.part_of[1] if table.part_of and table.part_of[0] is origin else -1 for table in tables]
-        if places == list(range(len(tables))):
-            return origin
-    offsets = [sum(table.num_layers for table in tables[:position]) for position in range(len(tables))]
-    shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(tables, offsets, strict=True)]
+    first = tables[0]
+    if isinstance(first, LayerOfTable) and first.whole.num_layers == len(tables):
+        same = (isinstance(one, LayerOfTable) and one.whole is first.whole for one in tables)
+        if all(same) and [one.layer for one in tables] == list(range(len(tables))):  # type: ignore[union-attr]
+            return first.whole
+    alone = [one.table() if isinstance(one, LayerOfTable) else one for one in tables]
+    offsets = [sum(table.num_layers for table in alone[:position]) for position in range(len(alone))]
+    shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(alone, offsets, strict=True)]
     return LayerTable(
-        num_layers=sum(table.num_layers for table in tables),
+        num_layers=sum(table.num_layers for table in alone),
         **{name: torch.cat([getattr(table, name) for table in shifted]) for name in _COLUMNS},
     )
