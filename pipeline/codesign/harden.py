@@ -15,7 +15,7 @@ from ..config.chips import ChipType
 from ..config.codesign import HwLossConfig
 from ..errors import ConfigError, DataError
 from ..hw_proxy import modelled_table, roofline_proxy
-from ..hw_proxy.layer_table import KERNEL_KINDS, LayerTable
+from ..hw_proxy.layer_table import KERNEL_KINDS, LayerOfTable, LayerTable
 from ..layout.design import instance_of_design
 from ..layout.instance import LayoutInstance, Region
 from ..layout.objective import LayoutScore, score
@@ -114,12 +114,17 @@ def in_double(segment: Segment) -> Segment:
     def plain(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.detach().double() if value.is_floating_point() else value
+        if isinstance(value, LayerOfTable):
+            return copied(value.table())
         if isinstance(value, LayerTable):
-            return dataclasses.replace(value, **{name: plain(entry) for name, entry in vars(value).items()})
+            return copied(value)
         return value
 
-    changed = {one.name: plain(getattr(segment, one.name)) for one in dataclasses.fields(segment)}
-    return dataclasses.replace(segment, **changed)
+    def copied(value: Any) -> Any:
+        fields = [one.name for one in dataclasses.fields(value) if one.init]
+        return dataclasses.replace(value, **{name: plain(getattr(value, name)) for name in fields})
+
+    return copied(segment)
 
 
 def pricing_of(proxy: Any) -> DesignPricing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..config.chips import ChipType
+from ..hw_proxy.device_table import DeviceTable, devices_from_chips
+from ..hw_proxy.layer_hw_proxy import LayerHwProxy
+from ..hw_proxy.roofline_proxy import RooflineProxy
 from ..mapping.costs import cost_matrix
 from ..mapping.segments import Segment
 
@@ -34,7 +38,10 @@ def price_on_types(segments: Sequence[Segment], chip_types: Sequence[ChipType], 
     Raises:
         DataError: the proxy's answer lacks something or is NaN.
     """
-    return price_on_devices(segments, [chip.specs() for chip in chip_types], proxy)
+    devices = _on_file(tuple(chip_types)) if isinstance(proxy, RooflineProxy | LayerHwProxy) else _specs(chip_types)
+    predicted = cost_matrix(segments, devices, proxy)
+    idle_w, tdp_w = (_column(tuple(chip_types), name).to(predicted["lat_ms"]) for name in ("idle_w", "tdp_w"))
+    return _priced(predicted, idle_w, tdp_w)
 
 
 def price_on_devices(segments: Sequence[Segment], devices: Sequence[Mapping[str, Any]], proxy: Any) -> Prices:
@@ -43,8 +50,27 @@ def price_on_devices(segments: Sequence[Segment], devices: Sequence[Mapping[str,
     latency_ms = predicted["lat_ms"]
     idle_w = torch.stack([torch.as_tensor(device["idle_w"]).to(latency_ms) for device in devices])
     tdp_w = torch.stack([torch.as_tensor(device["tdp_w"]).to(latency_ms) for device in devices])
+    return _priced(predicted, idle_w, tdp_w)
+
+
+def _priced(predicted: Mapping[str, Tensor], idle_w: Float[Tensor, " C"], tdp_w: Float[Tensor, " C"]) -> Prices:
     above_w = torch.minimum(predicted["power_w"], tdp_w) - idle_w
-    return Prices(latency_ms, latency_ms * above_w.clamp(min=0.0) / 1e3)
+    return Prices(predicted["lat_ms"], predicted["lat_ms"] * above_w.clamp(min=0.0) / 1e3)
+
+
+def _specs(chip_types: Sequence[ChipType]) -> list[dict[str, Any]]:
+    return [dict(chip.specs()) for chip in chip_types]
+
+
+@cache
+def _on_file(chip_types: tuple[ChipType, ...]) -> DeviceTable:
+    """Chips as our own proxies read them, made once: they are asked at every training step."""
+    return devices_from_chips([chip.specs() for chip in chip_types])
+
+
+@cache
+def _column(chip_types: tuple[ChipType, ...], name: str) -> Float[Tensor, " T"]:
+    return torch.tensor([float(getattr(chip, name)) for chip in chip_types], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -61,8 +87,7 @@ class MixtureProxy:
     def predict_segments(self, features: Sequence[Mapping[str, Any]], devices: Sequence[Any]) -> dict[str, Tensor]:
         """`lat_ms`, `mem_mb`, `power_w`, each [K, S]."""
         segments = [_Features(row) for row in features]
-        real = [dict(chip.specs()) for chip in self.chip_types]
-        predicted = cost_matrix(segments, real, self.proxy)  # type: ignore[arg-type]
+        predicted = cost_matrix(segments, _specs(self.chip_types), self.proxy)  # type: ignore[arg-type]
         share = self.type_share.to(predicted["lat_ms"]).T
         return {name: predicted[name] @ share for name in ("lat_ms", "mem_mb", "power_w")}
 
