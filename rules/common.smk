@@ -99,6 +99,11 @@ wildcard_constraints:
     patient="|".join(PATIENTS) or "none",
 
 
+def trained_by(script):
+    """The experiments and variants that a script trains."""
+    return [name for name, entry in RUNS.items() if entry.script == script]
+
+
 def parts(pattern):
     """The part tables of a sharded rule."""
     return expand(pattern, shard=range(SHARDS), allow_missing=True)

@@ -32,6 +32,8 @@ rule train_single_device:
         "<results>/{experiment}/seed{seed}/log.txt",
     benchmark:
         "<results>/{experiment}/seed{seed}/benchmark.jsonl"
+    wildcard_constraints:
+        experiment="|".join(trained_by("run_ast2_ucf101")) or "none",
     conda:
         ENVIRONMENT
     threads: DEFAULTS.training.threads

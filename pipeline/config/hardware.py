@@ -50,6 +50,24 @@ class HwConfig(Section):
     lambda_T: NotNegative = Field(1.0, description="weight of latency, relative to its value at the first step")  # noqa: N815
     lambda_E: NotNegative = Field(0.0, description="weight of energy, relative to its value at the first step")  # noqa: N815
     lambda_mem: NotNegative = Field(0.0, description="weight of peak memory, relative to its value at the first step")
+    lambda_chip: NotNegative | None = Field(None, description="several chips: price of an open slot; must be given")
+    lambda_area: NotNegative | None = Field(
+        None, description="several chips: price of chip area above the budget, per budget; must be given"
+    )
+    lambda_tdp: NotNegative = Field(
+        2.0, description="several chips: price of design power above the budget, per budget"
+    )
+    lambda_cap: NotNegative = Field(
+        1.0, description="several chips: price of memory above a slot's capacity, per capacity"
+    )
+    lambda_empty: NotNegative = Field(1.0, description="several chips: price of work on slots, by how empty they are")
+    lambda_layout: NotNegative = Field(0.1, description="several chips: weight of the layout loss")
+    combine: Literal["log", "linear"] = Field(
+        "log",
+        description="several chips: logarithms of latency, energy and memory (their product counts), or the spec's sum",
+    )
+    area_budget_mm2: Annotated[float, Field(gt=0.0)] = Field(2400.0, description="area of all chips together")
+    tdp_budget_w: Annotated[float, Field(gt=0.0)] = Field(1400.0, description="design power of all chips together")
     lambda_macs: NotNegative = Field(
         0.0,
         description="weight of the squared distance from the FLOPs that uniform gates at ast.target_* leave",

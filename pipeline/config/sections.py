@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from .hardware import HwConfig, Phase0Config
 from .pruning import PruningConfig
 from .section import Positive, Section, Share
+from .version_c import AlternationConfig, ChipsConfig, SegmentMappingConfig, WaferConfig
 
 MODE_PAIRS = {
     "dense_baseline": {"none"},
@@ -167,6 +168,10 @@ class RunConfig(Section):
     loss: LossConfig = Field(default_factory=lambda: LossConfig())
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     hw: HwConfig = Field(default_factory=lambda: HwConfig())
+    chips: ChipsConfig = Field(default_factory=lambda: ChipsConfig())
+    mapping: SegmentMappingConfig = Field(default_factory=lambda: SegmentMappingConfig())
+    layout: WaferConfig = Field(default_factory=lambda: WaferConfig())
+    alternation: AlternationConfig = Field(default_factory=lambda: AlternationConfig())
 
     def epochs(self) -> int:
         """Passes over the training videos that this run makes."""
@@ -195,7 +200,28 @@ class RunConfig(Section):
             )
         if self.training.mode != "dense_baseline":
             self._check_pruning()
+        if self.training.mode in ("multi_chip_fixed", "version_c_full"):
+            self._check_chips()
         return self
+
+    def _check_chips(self) -> None:
+        for name in ("lambda_chip", "lambda_area"):
+            if getattr(self.hw, name) is None:
+                raise ValueError(
+                    f"hw.{name} is missing: hw.mode={self.hw.mode} needs it; set it, 0 leaves the term out"
+                )
+        if (self.chips.fixed is None) == (self.hw.mode == "multi_chip_fixed"):
+            raise ValueError(
+                f"hw.mode={self.hw.mode} with chips.fixed={self.chips.fixed}: multi_chip_fixed needs the chip of each "
+                "slot, version_c_full learns them; set chips.fixed or leave it out"
+            )
+        if self.chips.fixed is not None and self.alternation.steps_alpha:
+            raise ValueError(
+                "chips.fixed leaves step B nothing to learn, but "
+                f"alternation.steps_alpha={self.alternation.steps_alpha}; set it to 0"
+            )
+        if not self.ast.gates:
+            raise ValueError(f"training.mode={self.training.mode} prices gates, but ast.gates=false; set it to true")
 
     def _check_pruning(self) -> None:
         self.ast.check_sizes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +12,12 @@ from torch import Tensor
 from .layer_table import KERNEL_KINDS, LAYER_TYPES, UNKNOWN_SOURCE, LayerTable
 
 GELU_FLOPS, NORM_FLOPS, SOFTMAX_FLOPS = 8.0, 8.0, 5.0
+
+
+@cache
+def _constant(value: int | float, number: int, dtype: torch.dtype) -> Tensor:
+    """The same number throughout; tables are read only, so one serves all of them."""
+    return torch.full((number,), value, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,11 @@ class KernelRows:
         operands: float = 2.0,
         operations: float = 1.0,
     ) -> LayerTable:
-        number = len(self.layer)
-        ones = torch.ones_like(self.count.detach())
+        number, dtype = len(self.layer), self.count.dtype
+        ones, zeros = _constant(1.0, number, dtype), _constant(0.0, number, dtype)
 
         def whole(value: int) -> Tensor:
-            return torch.full((number,), value)
+            return _constant(value, number, torch.long)
 
         return LayerTable(
             layer=self.layer,
@@ -105,12 +112,12 @@ class KernelRows:
             columns=columns,
             depth=depth,
             window=ones,
-            operands=operands * ones,
-            operations=operations * ones,
+            operands=_constant(operands, number, dtype),
+            operations=_constant(operations, number, dtype),
             precision=whole(0 if self.number_bytes == 4 else 1),
             source=whole(UNKNOWN_SOURCE),
-            embed_dim=0.0 * ones,
-            num_heads=0.0 * ones,
-            mlp_ratio=0.0 * ones,
-            seq_len=0.0 * ones,
+            embed_dim=zeros,
+            num_heads=zeros,
+            mlp_ratio=zeros,
+            seq_len=zeros,
         )

@@ -15,6 +15,7 @@ from .layer_table import (
     KERNEL_KINDS,
     LAYER_TYPES,
     PRECISION_BYTES,
+    LayerOfTable,
     LayerTable,
     Number,
     join_tables,
@@ -81,7 +82,9 @@ def layers_of(segments: LayerTable | Sequence[Mapping[str, Any]]) -> LayerTable:
     return join_tables([_segment(segment) for segment in segments])
 
 
-def _segment(segment: Mapping[str, Any]) -> LayerTable:
+def _segment(segment: Mapping[str, Any]) -> LayerTable | LayerOfTable:
+    if isinstance(segment.get("kernels"), LayerOfTable):
+        return segment["kernels"]
     if isinstance(segment.get("kernels"), LayerTable):
         table = segment["kernels"]
     else:

@@ -73,6 +73,8 @@ class LayerTable:
     operations: Float[Tensor, " R"] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        if self.operands is not None and self.operations is not None:
+            return
         values = (self.rows * self.columns).detach().clamp(min=1.0)
         width = torch.where(self.precision == 1, float(PRECISION_BYTES[1]), float(PRECISION_BYTES[0]))
         derived = {"operands": self.bytes_moved / values / width, "operations": self.flops / values}
@@ -85,8 +87,7 @@ class LayerTable:
 
     def reordered(self, kernels: Tensor) -> LayerTable:
         """The kernels at the given positions (or where a mask is true), in their layers."""
-        names = [field.name for field in fields(self) if field.name != "num_layers"]
-        return replace(self, **{name: getattr(self, name)[kernels] for name in names})
+        return replace(self, **{name: getattr(self, name)[kernels] for name in _COLUMNS})
 
     def select(self, kernels: Tensor) -> LayerTable:
         """The kernels at the given positions (or where a mask is true), each one a layer of its own."""
@@ -100,6 +101,58 @@ class LayerTable:
     def grouped(self, segment_of_layer: Int[Tensor, " L"], num_segments: int) -> LayerTable:
         """The same kernels with each layer replaced by the segment it lies in."""
         return self.with_layers(segment_of_layer[self.layer], num_segments)
+
+    def one_by_one(self) -> list[LayerOfTable]:
+        """One layer each, in order; `join_tables` of them all is this table again, at no cost."""
+        return [LayerOfTable(self, layer) for layer in range(self.num_layers)]
+
+    def divided(self, parts: int, width: int) -> LayerTable:
+        """What one of `parts` chips launches when they share each layer (tensor parallelism, Megatron-LM 2019).
+
+        Heads are dealt out, hidden units too: a product that reads the stream of `width` values divides its outputs,
+        one that writes the stream its inputs (where both are as wide, both cost the same). Norms, and sums over the
+        stream, are done by every part.
+        """
+        kinds = {name: self.kind == KERNEL_KINDS.index(name) for name in KERNEL_KINDS}
+        number = torch.where(self.precision == 1, float(PRECISION_BYTES[1]), float(PRECISION_BYTES[0])).to(self.flops)
+        whole = kinds["layernorm"] | (kinds["elementwise"] & (self.columns == width) & (self.operands > 2.5))
+        outputs = kinds["linear"] & (self.depth == width)
+        inputs = (kinds["linear"] | kinds["conv2d"]) & ~outputs
+        share = torch.where(whole, 1.0, 1.0 / parts).to(self.flops)
+        kept = torch.where(outputs, self.depth, torch.where(inputs, self.columns, 0.0)) * self.rows * number
+        kept = kept * self.groups * (1.0 - share)
+        by_group = kinds["sdpa"] | kinds["matmul_batched"]
+        maps = (kinds["elementwise"] & ~whole) | kinds["softmax"]
+        return replace(
+            self,
+            flops=self.flops * share,
+            bytes_moved=self.bytes_moved * share + kept,
+            weight_bytes=self.weight_bytes * share,
+            activation_bytes=self.activation_bytes * share + kept,
+            groups=torch.where(by_group, self.groups * share, self.groups),
+            columns=torch.where(outputs | maps, self.columns * share, self.columns),
+            depth=torch.where(inputs, self.depth * share, self.depth),
+        )
+
+
+_COLUMNS = tuple(field.name for field in fields(LayerTable) if field.name != "num_layers")
+
+
+@dataclass(frozen=True)
+class LayerOfTable:
+    """One layer of a table, taken out only where it is looked at: live costs are counted at every training step."""
+
+    whole: LayerTable
+    layer: int
+
+    def table(self) -> LayerTable:
+        """The kernels of this layer alone, as a table of one layer."""
+        chosen = self.whole.reordered(self.whole.layer == self.layer)
+        return chosen.with_layers(torch.zeros_like(chosen.layer), 1)
+
+    def divided(self, parts: int, width: int) -> LayerTable:
+        """As `LayerTable.divided`."""
+        return self.table().divided(parts, width)
 
 
 def table_from_kernels(
@@ -120,7 +173,7 @@ def table_from_kernels(
         "source": [kernel.get("source", UNKNOWN_SOURCE) for kernel in kernels],
     }
     standard = {"count": 1.0, "groups": 1.0, "window": 1.0, "operands": 2.0, "operations": 1.0}
-    real = [field.name for field in fields(LayerTable) if field.name not in (*whole, "num_layers")]
+    real = [name for name in _COLUMNS if name not in whole]
     return LayerTable(
         num_layers=num_layers,
         **{name: torch.tensor(values, dtype=torch.long) for name, values in whole.items()},
@@ -135,12 +188,17 @@ def stack(values: Sequence[Number], dtype: torch.dtype = torch.float32) -> Float
     return torch.stack([torch.as_tensor(value, dtype=dtype).reshape(()) for value in values])
 
 
-def join_tables(tables: Sequence[LayerTable]) -> LayerTable:
+def join_tables(tables: Sequence[LayerTable | LayerOfTable]) -> LayerTable:
     """Tables one after the other; layers are numbered on."""
-    offsets = [sum(table.num_layers for table in tables[:position]) for position in range(len(tables))]
-    shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(tables, offsets, strict=True)]
-    names = [field.name for field in fields(LayerTable) if field.name != "num_layers"]
+    first = tables[0]
+    if isinstance(first, LayerOfTable) and first.whole.num_layers == len(tables):
+        same = (isinstance(one, LayerOfTable) and one.whole is first.whole for one in tables)
+        if all(same) and [one.layer for one in tables] == list(range(len(tables))):  # type: ignore[union-attr]
+            return first.whole
+    alone = [one.table() if isinstance(one, LayerOfTable) else one for one in tables]
+    offsets = [sum(table.num_layers for table in alone[:position]) for position in range(len(alone))]
+    shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(alone, offsets, strict=True)]
     return LayerTable(
-        num_layers=sum(table.num_layers for table in tables),
-        **{name: torch.cat([getattr(table, name) for table in shifted]) for name in names},
+        num_layers=sum(table.num_layers for table in alone),
+        **{name: torch.cat([getattr(table, name) for table in shifted]) for name in _COLUMNS},
     )

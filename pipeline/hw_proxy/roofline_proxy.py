@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import DataError
 from .device_table import DeviceTable, devices_from_specs
 from .layer_frame import layers_from_frame
-from .layer_table import KERNEL_KINDS, LayerTable, join_tables
+from .layer_table import KERNEL_KINDS, LayerOfTable, LayerTable, join_tables
 from .modelled_table import (
     ATTENTION_POWER,
     BANDWIDTH_EFFICIENCY,
@@ -111,7 +111,7 @@ def kernels_of(segments: Sequence[Mapping[str, Any]]) -> LayerTable:
         DataError: a segment has none.
     """
     for position, segment in enumerate(segments):
-        if not isinstance(segment.get("kernels"), LayerTable):
+        if not isinstance(segment.get("kernels"), LayerTable | LayerOfTable):
             raise DataError(f"segment {position} does not tell its kernels; build it from a workload")
     return join_tables([segment["kernels"] for segment in segments])
 

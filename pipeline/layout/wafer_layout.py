@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, DataError
 from .design import instance_of_design
 from .instance import LayoutInstance, Region
+from .legalize import legalize
 from .objective import score
 from .place import LayoutResult, place_chips
 from .start import grid_centres
@@ -40,7 +41,7 @@ class LayoutSettings:
     """Weights of the four terms, limits of the region and of the thermal proxy.
 
     `overlap: circle` is the specification's approximation; with `optimize_layout` off chips stay on the grid and the
-    loss is 0.
+    loss is 0. `grid_pitch_mm` is the distance of the grid's places; without it the grid fills the region.
     """
 
     optimize_layout: bool = True
@@ -52,6 +53,7 @@ class LayoutSettings:
     gap_mm: float = 0.2
     t_amb_c: float = 40.0
     t_max_c: float = 85.0
+    grid_pitch_mm: float | None = None
 
 
 class WaferLayout(nn.Module):
@@ -63,7 +65,7 @@ class WaferLayout(nn.Module):
             raise ConfigError(f"num_slots is {num_slots}: a layout needs at least one slot")
         self.region = region
         self.settings = settings or LayoutSettings()
-        self.pos = nn.Parameter(torch.tensor(_spread_grid(num_slots, region), dtype=torch.float32))
+        self.pos = nn.Parameter(torch.tensor(_start_grid(num_slots, region, self.settings), dtype=torch.float32))
         self.pos.requires_grad_(self.settings.optimize_layout)
 
     def forward(
@@ -113,6 +115,26 @@ class WaferLayout(nn.Module):
             self.pos[placed] = torch.as_tensor(result.pos_mm, dtype=self.pos.dtype, device=self.pos.device)
         return result
 
+    def legalize_(
+        self,
+        mapping: Sequence[int],
+        segments: Sequence[CarriesTraffic],
+        eff_specs: Mapping[str, Tensor],
+        *,
+        edges: Sequence[tuple[int, int, float | Tensor]] | None = None,
+    ) -> bool:
+        """Move the placed chips to legal places nearby; False, with nothing moved, if none were found.
+
+        Raises:
+            DataError: as `forward`.
+        """
+        placed, instance, _ = self._placed(mapping, segments, eff_specs, edges)
+        legal = legalize(instance, self.pos[placed].detach().double().cpu().numpy())
+        if legal is not None:
+            with torch.no_grad():
+                self.pos[placed] = torch.as_tensor(legal, dtype=self.pos.dtype, device=self.pos.device)
+        return legal is not None
+
     def _placed(
         self,
         mapping: Sequence[int],
@@ -157,8 +179,10 @@ class WaferLayout(nn.Module):
         )
 
 
-def _spread_grid(num_slots: int, region: Region) -> np.ndarray:
-    """A grid over the largest centred square (or the whole rectangle), in the middle of its cells."""
+def _start_grid(num_slots: int, region: Region, settings: LayoutSettings) -> np.ndarray:
+    """A grid of the given pitch, or over the largest centred square (the whole rectangle), in its cells' middle."""
+    if settings.grid_pitch_mm is not None:
+        return grid_centres(num_slots, settings.grid_pitch_mm, settings.grid_pitch_mm)
     columns = int(np.ceil(np.sqrt(num_slots)))
     rows = int(np.ceil(num_slots / columns))
     shrink = np.sqrt(0.5) if region.kind == "circle" else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -18,11 +19,13 @@ _NET_WIDTH_PX = (0.6, 6.0)
 _STYLE = "font-family:system-ui,'Segoe UI',Roboto,'DejaVu Sans',sans-serif"
 
 
-def wafer_map_svg(instance: LayoutInstance, pos_mm: np.ndarray, *, standalone: bool = False) -> str:
+def wafer_map_svg(
+    instance: LayoutInstance, pos_mm: np.ndarray, *, standalone: bool = False, names: Sequence[str] | None = None
+) -> str:
     """Draw centres `pos_mm` [n, 2]; `standalone` adds a white ground for a file opened on its own.
 
     Colour runs from ambient to the limit (or the peak, if hotter) by the thermal proxy; a chip above the limit has a
-    thick red edge. Hovering a chip names its size, power and temperature.
+    thick red edge. Hovering a chip names its size, power and temperature. Chips are numbered unless `names` are given.
     """
     region = instance.region
     temperature = temperatures_c(instance, pos_mm)
@@ -41,7 +44,8 @@ def wafer_map_svg(instance: LayoutInstance, pos_mm: np.ndarray, *, standalone: b
     parts += [_chip(instance, pos_mm, i, temperature, hottest, scale) for i in range(instance.num_chips)]
     parts += _nets(instance, pos_mm, scale)
     parts.append("</g>")
-    parts += [_label(instance, pos_mm, i, scale, height) for i in range(instance.num_chips)]
+    told = [str(i) for i in range(instance.num_chips)] if names is None else names
+    parts += [_label(instance, pos_mm, i, scale, height, escape(name)) for i, name in enumerate(told)]
     parts += _legend(instance, pos_mm, hottest, scale, height)
     return "".join(parts) + "</svg>\n"
 
@@ -93,12 +97,12 @@ def _nets(instance: LayoutInstance, pos_mm: np.ndarray, scale: float) -> list[st
     return lines
 
 
-def _label(instance: LayoutInstance, pos_mm: np.ndarray, i: int, scale: float, height: float) -> str:
+def _label(instance: LayoutInstance, pos_mm: np.ndarray, i: int, scale: float, height: float, name: str) -> str:
     size = min(13.0, 0.45 * scale * min(instance.w_mm[i], instance.h_mm[i]))
     x, y = _WIDTH_PX / 2 + pos_mm[i, 0] * scale, height / 2 - pos_mm[i, 1] * scale
     return (
         f'<text x="{x:.2f}" y="{y + 0.35 * size:.2f}" font-size="{size:.1f}" text-anchor="middle" fill="#1b1f24" '
-        f'stroke="#ffffff" stroke-width="2.5" paint-order="stroke" pointer-events="none">{i}</text>'
+        f'stroke="#ffffff" stroke-width="2.5" paint-order="stroke" pointer-events="none">{name}</text>'
     )
 
 

@@ -104,11 +104,14 @@ def slot_devices(eff_specs: Mapping[str, Any], num_slots: int) -> list[dict[str,
     return [{name: values[j] for name, values in eff_specs.items()} for j in range(num_slots)]
 
 
-def cost_matrix(segments: Sequence[Segment], devices: list[dict[str, Any]], proxy: Any) -> dict[str, Tensor]:
+def cost_matrix(segments: Sequence[Segment], devices: Any, proxy: Any) -> dict[str, Tensor]:
     """Latency, memory and power of every segment on every device, [K, S], gradients kept.
 
     One batched call `proxy.predict_segments(features of K segments, S devices)` if the proxy has it, else K x S calls
     of `predict_segment`; both return `lat_ms`, `mem_mb` and `power_w`.
+
+    Args:
+        devices: one mapping of specifications each, or anything with a length that the proxy's batched call takes.
 
     Raises:
         DataError: a prediction is missing, has another shape, or is NaN.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -46,12 +47,18 @@ def round_ticks(top: float, most: int = 6) -> list[float]:
     return [n * step for n in range(int(top / step * (1 + 1e-9)) + 1)]
 
 
-def gantt_svg(instance: MappingInstance, mapping: Int[np.ndarray, " K"], width: float = 900.0) -> str:
+def gantt_svg(
+    instance: MappingInstance,
+    mapping: Int[np.ndarray, " K"],
+    width: float = 900.0,
+    *,
+    slot_names: Sequence[str] | None = None,
+) -> str:
     """One period of the pipeline: per used slot its segments (numbered), each followed by its send, then idle time."""
     table = slot_table(instance, mapping)
     period_ms = float(table.busy_ms.max())
     slots = [int(j) for j in np.unique(mapping)]
-    left, right, top, row = 76.0, 128.0, 56.0, 22.0
+    left, right, top, row = 76.0 if slot_names is None else 112.0, 128.0, 56.0, 22.0
     bottom = top + row * len(slots)
     scale = (width - left - right) / max(period_ms, 1e-12)
     parts = [_text(left, 20, f"Pipeline period {period_ms:.4g} ms: what each slot does", size=15)]
@@ -66,7 +73,8 @@ def gantt_svg(instance: MappingInstance, mapping: Int[np.ndarray, " K"], width: 
     for position, j in enumerate(slots):
         y = top + row * position
         busiest = bool(table.busy_ms[j] >= period_ms * (1 - 1e-9))
-        parts.append(_text(left - 8, y + 15, f"slot {j}", "end", BOTTLENECK if busiest else INK))
+        name = f"slot {j}" if slot_names is None else slot_names[j]
+        parts.append(_text(left - 8, y + 15, name, "end", BOTTLENECK if busiest else INK))
         parts += _slot_bars(instance, mapping, j, left, y, row, scale, busiest)
         full = 100.0 * table.memory_mb[j] / instance.capacity_mb[j] if instance.capacity_mb[j] > 0 else 0.0
         idle = 100.0 * table.idle_ms[j] / period_ms if period_ms > 0 else 0.0

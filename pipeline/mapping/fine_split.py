@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .channel_order import affinity_permutation
 from .costs import MappingConfig, cost_matrix, link_hops, mapping_config, segment_memory_mb, slot_devices
-from .fork_join import GraphTime, graph_time, ring_all_reduce_mb, stages_of
+from .fork_join import GraphTime, collectives_of, graph_time, ring_all_reduce_mb, stages_of
 from .instance import CAPACITY_TOLERANCE_MB
 from .segments import Segment
 
@@ -41,7 +41,7 @@ def split_segment(segment: Segment, groups: int, first_id: int | None = None) ->
             can_split_fine=False,
             fine_groups=None,
             parent_id=segment.id,
-            kernels=None,
+            kernels=None if segment.kernels is None else segment.kernels.divided(groups, segment.embed_dim),
         )
         for part in range(groups)
     ]
@@ -66,16 +66,25 @@ def _objective(time: GraphTime, config: MappingConfig) -> float:
 
 
 def slot_sets(latency_ms: Float[np.ndarray, " S"], hops: Float[np.ndarray, "S S"], groups: int) -> list[list[int]]:
-    """Candidate slots of the parts: for every anchor the slots that are fast and near, and near and fast."""
+    """Candidate slots of the parts: for every anchor the slots that are fast and near, and near and fast; as a ring."""
     candidates = []
     usable = np.flatnonzero(np.isfinite(latency_ms))
     for anchor in usable:
         for keys in ((hops[anchor, usable], latency_ms[usable]), (latency_ms[usable], hops[anchor, usable])):
             others = [int(j) for j in usable[np.lexsort((keys[1], keys[0]))] if j != anchor]
-            chosen = [int(anchor), *others[: groups - 1]]
+            chosen = _ring([int(anchor), *others[: groups - 1]], hops)
             if len(chosen) == groups and chosen not in candidates:
                 candidates.append(chosen)
     return candidates
+
+
+def _ring(slots: list[int], hops: Float[np.ndarray, "S S"]) -> list[int]:
+    """The slots in an order where each is followed by the nearest one left: a ring is as slow as its longest link."""
+    ring, left = slots[:1], slots[1:]
+    while left:
+        ring.append(min(left, key=lambda slot: float(hops[ring[-1], slot])))
+        left.remove(ring[-1])
+    return ring
 
 
 def split_in_pipeline(
@@ -194,7 +203,7 @@ def connect(segments: list[Segment]) -> list[Segment]:
             segment = segments[position]
             edges: list[tuple[int, Any]] = []
             if parts > 1:
-                message = ring_all_reduce_mb(segment.traffic_out_bytes, parts)
+                message = collectives_of(segment) * ring_all_reduce_mb(segment.traffic_out_bytes, parts)
                 edges.append((segments[stage[(place + 1) % parts]].id, message))
             edges += [(segments[reader].id, segment.traffic_out_bytes) for reader in readers]
             result[position] = dataclasses.replace(segment, edges=edges)

@@ -52,6 +52,11 @@ def ring_all_reduce_mb(traffic_mb: Any, parts: int) -> Any:
     return 2.0 * (parts - 1) / parts * traffic_mb
 
 
+def collectives_of(segment: Segment) -> int:
+    """All-reduces a divided segment needs: one after each of its layers, attention and MLP apart."""
+    return max(1, len(segment.layer_indices))
+
+
 def graph_time(
     segments: Sequence[Segment],
     slots: Sequence[int],
@@ -62,7 +67,8 @@ def graph_time(
 ) -> GraphTime:
     """Time of the segments (parts included) on their slots; on a plain chain it equals the mapping objective.
 
-    A ring of G parts takes 2 (G - 1) steps of traffic / G each; one step lasts as long as its slowest link.
+    A ring of G parts takes 2 (G - 1) steps of traffic / G each, once per layer; one step lasts as long as its slowest
+    link.
     """
     busy_ms, sent_mb_hops = np.zeros(len(hops)), np.zeros(len(hops))
     serial_ms = comm_ms = 0.0
@@ -74,12 +80,13 @@ def graph_time(
         traffic_mb = float(segments[stage[0]].traffic_out_bytes) / 1e6
         parts = len(stage)
         if parts > 1:
-            step_ms = hop_ms + traffic_mb / parts * ms_per_mb
+            rounds = collectives_of(segments[stage[0]])
+            step_ms = rounds * (hop_ms + traffic_mb / parts * ms_per_mb)
             links = [hops[slots[a], slots[b]] for a, b in zip(stage, stage[1:] + stage[:1], strict=True)]
             ring_ms = [2 * (parts - 1) * link * step_ms for link in links]
             for position, link, send_ms in zip(stage, links, ring_ms, strict=True):
                 busy_ms[slots[position]] += send_ms
-                sent_mb_hops[slots[position]] += link * ring_all_reduce_mb(traffic_mb, parts)
+                sent_mb_hops[slots[position]] += rounds * link * ring_all_reduce_mb(traffic_mb, parts)
             serial_ms += max(ring_ms)
             comm_ms += sum(ring_ms)
         if number + 1 < len(stages):

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from ..config.chips import ChipType
 from ..errors import ConfigError
+from .chip_slots import ChipSlotConfig
 
-__all__ = ["ChipType", "LayerCostRow", "Segment", "build_segments_from_model", "chain", "mark_fine_splittable_segments"]
+__all__ = [
+    "ChipSlotConfig",
+    "ChipType",
+    "LayerCostRow",
+    "Segment",
+    "build_segments_from_model",
+    "chain",
+    "mark_fine_splittable_segments",
+]
 
 Number = int | float | Tensor
 
@@ -142,14 +151,9 @@ def chain(segments: list[Segment]) -> list[Segment]:
 
 
 def _segment(position: int, layers: Sequence[LayerCostRow], batch: int, precision: int) -> Segment:
-    flops = sum(layer.flops for layer in layers)
-    attention = sum(layer.flops for layer in layers if layer.kind == "attention")
-    weights = sum(layer.bytes_weights for layer in layers)
-    moved = sum(layer.bytes_activations for layer in layers)
-    largest: Number = 0.0
-    for layer in layers:
-        held = getattr(layer, "bytes_resident", layer.bytes_activations)
-        largest = held if held > largest else largest
+    flops = _total([layer.flops for layer in layers])
+    weights = _total([layer.bytes_weights for layer in layers])
+    moved = _total([layer.bytes_activations for layer in layers])
     first, last = layers[0], layers[-1]
     kinds = {layer.kind for layer in layers}
     return Segment(
@@ -162,13 +166,28 @@ def _segment(position: int, layers: Sequence[LayerCostRow], batch: int, precisio
         num_heads=first.num_heads,
         mlp_ratio=first.mlp_ratio,
         precision=precision,
-        traffic_in_bytes=batch * precision * first.seq_len * first.embed_dim,
-        traffic_out_bytes=batch * precision * last.seq_len * last.embed_dim,
-        attn_flops_ratio=attention / flops if flops > 0 else 0.0,
+        traffic_in_bytes=first.seq_len * (batch * precision * first.embed_dim),
+        traffic_out_bytes=last.seq_len * (batch * precision * last.embed_dim),
+        attn_flops_ratio=_attention_share(layers, flops),
         weight_bytes=weights,
-        act_bytes=largest,
+        act_bytes=max(getattr(layer, "bytes_resident", layer.bytes_activations) for layer in layers),
         kind=kinds.pop() if len(kinds) == 1 else "segment",
     )
+
+
+def _total(values: Sequence[Number]) -> Number:
+    """The sum; a sum of one costs nothing, since live costs are counted at every training step."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
+def _attention_share(layers: Sequence[LayerCostRow], flops: Number) -> Number:
+    attention = [layer.flops for layer in layers if layer.kind == "attention"]
+    if not attention or not flops > 0:
+        return 0.0
+    return 1.0 if len(attention) == len(layers) else _total(attention) / flops
 
 
 def mark_fine_splittable_segments(segments: list[Segment], cfg: Mapping[str, Any]) -> None:

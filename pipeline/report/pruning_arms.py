@@ -17,6 +17,7 @@ from .tables import Arm, Run
 REFERENCES = {"video": ("EXP-P1V-C3-dense-continued", BASELINE)}
 REFERENCES["video and sound"] = ("EXP-P1AV-C5-early-continued", "EXP-P1AV-C1-early-fusion")
 KINDS = {"token": "tokens", "head": "heads", "ch": "channels", "block": "branches"}
+ELSEWHERE = ("smoke", "phase2", "phase3")
 METRIC_OF_KIND = {kind: f"sparsity_{kind}" for kind in KINDS}
 
 
@@ -26,9 +27,10 @@ def is_pruned(arm: Arm) -> bool:
 
 
 def pruned_arms(context: Context) -> tuple[Arm, ...]:
-    """Finished experiments and variants with a pruner, smoke runs left out (they claim nothing)."""
+    """Finished experiments and variants with a pruner; smoke runs claim nothing, designs of several chips have a
+    section of their own."""
     found = [arm for arm in (*context.finished, *context.variants) if is_pruned(arm)]
-    return tuple(arm for arm in found if arm.entry is None or arm.entry.phase != "smoke")
+    return tuple(arm for arm in found if arm.entry is None or arm.entry.phase not in ELSEWHERE)
 
 
 def name_of(arm: Arm) -> str:

@@ -45,6 +45,14 @@ class Metric(StrEnum):
     PREDICTED_LATENCY = "predicted_latency"
     PREDICTED_ENERGY = "predicted_energy"
     FLOPS_OVER_BUDGET = "flops_over_budget"
+    PREDICTED_PERIOD = "predicted_period"
+    ENERGY_DELAY_PRODUCT = "energy_delay_product"
+    CHIP_AREA = "chip_area"
+    DESIGN_POWER = "design_power"
+    CHIPS = "chips"
+    WIRE_LENGTH = "wire_length"
+    PEAK_TEMPERATURE = "peak_temperature"
+    SOFT_HARD_GAP = "soft_hard_gap"
     AUC = "auc"
     AVERAGE_PRECISION = "average_precision"
     BALANCED_ACCURACY = "balanced_accuracy"
@@ -108,6 +116,14 @@ UNITS = {
     Metric.PREDICTED_LATENCY: "ms",
     Metric.PREDICTED_ENERGY: "J",
     Metric.FLOPS_OVER_BUDGET: "1",
+    Metric.PREDICTED_PERIOD: "ms",
+    Metric.ENERGY_DELAY_PRODUCT: "J·ms",
+    Metric.CHIP_AREA: "mm2",
+    Metric.DESIGN_POWER: "W",
+    Metric.CHIPS: "count",
+    Metric.WIRE_LENGTH: "MB·mm",
+    Metric.PEAK_TEMPERATURE: "degC",
+    Metric.SOFT_HARD_GAP: "share",
     Metric.AUC: "share",
     Metric.AVERAGE_PRECISION: "share",
     Metric.BALANCED_ACCURACY: "share",

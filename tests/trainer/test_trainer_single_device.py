@@ -12,7 +12,8 @@ import torch
 import pipeline.trainer.trainer_single_device as trainer
 from pipeline.artifacts import read_parquet
 from pipeline.errors import ConfigError, DataError
-from pipeline.trainer.trainer_single_device import task_loss, train_single_device
+from pipeline.trainer.trainer_single_device import train_single_device
+from pipeline.trainer.training_run import data_files, task_loss
 
 AUDIO = {"data.use_audio": True, "training.use_audio": True}
 RESULTS = ("metrics", "history", "predictions")
@@ -147,7 +148,7 @@ def test_splits_by_time_are_said_in_the_metrics(small_run, tmp_path: Path) -> No
 
 def test_a_run_is_identified_by_every_table_and_list_it_reads(small_run, data_root: Path) -> None:
     cfg = small_run(AUDIO)
-    before = trainer._inputs(cfg, None, None)
+    before = data_files(cfg)
     assert {path.name for path in before} == {
         "manifest.parquet",
         "audio.parquet",
@@ -155,7 +156,7 @@ def test_a_run_is_identified_by_every_table_and_list_it_reads(small_run, data_ro
         "trainlist01.txt",
         "testlist01.txt",
     }
-    assert data_root / "audio.parquet" not in trainer._inputs(small_run(), None, None)
+    assert data_root / "audio.parquet" not in data_files(small_run())
 
 
 def test_task_loss_is_the_weighted_mean_of_each_net() -> None:

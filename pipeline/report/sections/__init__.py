@@ -21,6 +21,7 @@ from . import (
     pruning,
     recordings,
     reproduce,
+    version_c,
 )
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
@@ -32,6 +33,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     examples.section,
     proxies.section,
     hardware.section,
+    version_c.section,
     data_card.section,
     recordings.section,
     cascade.section,

@@ -1,0 +1,71 @@
+"""Equal FLOPs: what a network may spend on the deployment workload, and gates rounded so that it spends just that."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..config import RunConfig
+from ..hw_proxy.workload import KeepRatios
+from ..models.compact import gated_part
+from ..models.gates import CLEARANCE
+from ..models.video_audio_ast import VideoAudioAST
+from ..models.video_vit import VideoViT
+from .hardware_term import final_ratios, total_flops
+
+
+@torch.no_grad()
+def flops_budget(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> float:
+    """FLOPs of one batch of the workload that gates may spend.
+
+    Those of the network as it starts, if any of its gates are closed; else what uniform gates at `ast.target_*` leave.
+    """
+    start = final_ratios(cfg, network)
+    closed = any(bool((values < 1.0).any()) for values in (start.heads, start.channels, start.attention, start.mlp))
+    if closed:
+        return total_flops(cfg, start).item()
+    ones, ast = torch.ones_like(start.tokens), cfg.ast
+    heads, channels, blocks = (ones * (1.0 - target) for target in (ast.target_head, ast.target_ch, ast.target_block))
+    return total_flops(cfg, KeepRatios(start.tokens, heads, channels, blocks, blocks)).item()
+
+
+def budget_term(cfg: RunConfig, keep: KeepRatios, budget: float) -> tuple[Float[Tensor, ""], float]:
+    """lambda_macs times the squared relative distance from the budget, and the FLOPs over the budget."""
+    share = total_flops(cfg, keep) / budget
+    return cfg.hw.lambda_macs * (share - 1.0) ** 2, share.item()
+
+
+@torch.no_grad()
+def settle_within_budget(cfg: RunConfig, network: VideoViT | VideoAudioAST, budget: float) -> None:
+    """Round the gates: as many channels close, the lowest logits first, as bring the FLOPs closest to the budget.
+
+    Heads and branches stay as they are. With `hw.lambda_macs: 0` FLOPs are free, and every gate stays as it is. In any
+    case logits are moved clear of zero, where the next step of anything could turn them.
+    """
+    pruner, _ = gated_part(network)
+    assert pruner.ch_logit is not None
+    if cfg.hw.lambda_macs:
+        _close_channels(cfg, network, pruner.ch_logit, budget)
+    for logit in (pruner.head_logit, pruner.ch_logit, pruner.block_logit):
+        assert logit is not None
+        logit.copy_(torch.where(logit > 0, logit.clamp_min(CLEARANCE), logit.clamp_max(-CLEARANCE)))
+
+
+def _close_channels(cfg: RunConfig, network: VideoViT | VideoAudioAST, logit: Tensor, budget: float) -> None:
+    order = logit.flatten().argsort(stable=True)
+    distance = logit.abs().clamp_min(CLEARANCE).flatten()
+
+    def excess(closed: int) -> float:
+        """FLOPs over the budget, as a share, with the lowest `closed` channels closed; falls with every one."""
+        flat = distance.clone()
+        flat[order[:closed]] *= -1.0
+        logit.copy_(flat.view_as(logit))
+        return total_flops(cfg, final_ratios(cfg, network)).item() / budget - 1.0
+
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if excess(middle) <= 0.0 else (middle + 1, high)
+    nearest = min((number for number in (low - 1, low) if number >= 0), key=lambda number: abs(excess(number)))
+    excess(nearest)
