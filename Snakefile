@@ -25,6 +25,7 @@ include: "rules/proxy.smk"
 include: "rules/phase1.smk"
 include: "rules/cascade_data.smk"
 include: "rules/cascade.smk"
+include: "rules/quantised.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"
 

@@ -59,7 +59,7 @@ def build_integer_model(cascade: QuantisedCascade, patient: str, sample_rate_hz:
     )
     routing = integer_routing(simple.logits, float(cascade.margin))
     quantiser = InputQuantiser(cascade.window, sample_rate_hz)
-    exponent = exponent_of(scale_of(cascade.input.act_quant), "input")
+    exponent = exponent_of(scale_of(cascade.input), "input")
     if exponent != cascade.window.exponent:
         raise DataError(f"input: Brevitas quantises at 2**{exponent}, the format says 2**{cascade.window.exponent}")
     model = IntegerModel(patient, quantiser, simple, complex_, routing)
@@ -86,7 +86,7 @@ def _check_scale(planned: QuantisedNode, quantiser: nn.Module, where: str) -> No
     """Brevitas must work with the scale that the plan says."""
     if isinstance(quantiser, nn.Identity):
         return
-    exponent = exponent_of(scale_of(quantiser.act_quant), where)
+    exponent = exponent_of(scale_of(quantiser), where)
     if exponent != planned.output.exponent:
         raise DataError(f"{where}: Brevitas quantises at 2**{exponent}, the plan says 2**{planned.output.exponent}")
 

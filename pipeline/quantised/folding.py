@@ -6,7 +6,7 @@ Folding comes before quantisation: what is quantised is what the hardware multip
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -49,25 +49,26 @@ def fold_simple(cascade: SeizureCascade) -> list[Node]:
     nodes = [Node("electrode", Electrode(cascade.selector.electrode), (WINDOW,), "c1", exact=True)]
     if model.variant in ("A", "A_lite"):
         return nodes + _convolutional(model)
+    body: Any = model.body
     features = OneElectrode(model.features)
     nodes.append(Node("features", features, ("electrode",), "features"))
     classifier = _pointwise(model.classifier)
     if isinstance(model.features, BandEnergies):
-        norm, hidden = model.body[0], _pointwise(model.body[1])
-        nodes.append(Node("hidden", fold_before(norm, hidden), ("features",), "c1", relu=True))
+        hidden = fold_before(body[0], _pointwise(body[1]))
+        nodes.append(Node("hidden", hidden, ("features",), "c1", relu=True))
         return [*nodes, Node("classifier", classifier, ("hidden",), "classifier", exact=True)]
-    return [*nodes, Node("classifier", fold_before(model.body, classifier), ("features",), "classifier", exact=True)]
+    return [*nodes, Node("classifier", fold_before(body, classifier), ("features",), "classifier", exact=True)]
 
 
 def fold_complex(cascade: SeizureCascade) -> list[Node]:
     """The complex net on the patient's own electrodes; a silenced one has weight zero."""
     model: ComplexModel = cascade.complex
-    convolution, norm = model.block_1[0], model.block_1[1]
+    first: Any = model.block_1
     mask = cascade.selector.mask
     own = nn.Conv1d(len(mask), 32, 15, stride=2, padding=7, bias=False)
-    own.weight.data = convolution.weight.detach()[:, : len(mask)] * mask[:, None]
+    own.weight.data = first[0].weight.detach()[:, : len(mask)] * mask[:, None]
     steps = WINDOW_SAMPLES // 2
-    nodes = [Node("block_1", fold_after(own, norm), (WINDOW,), "block_1", relu=True)]
+    nodes = [Node("block_1", fold_after(own, first[1]), (WINDOW,), "block_1", relu=True)]
     nodes += _attention(model.cbam, "block_1", 32, steps)
     values = "cbam.gated"
     for name in ("block_2", "block_3", "block_4"):
@@ -90,7 +91,7 @@ def run_nodes(nodes: list[Node], window: Float[Tensor, "B C T"]) -> dict[str, Te
 
 
 def _convolutional(model: SimpleSingleChannelModel) -> list[Node]:
-    body = model.body
+    body: Any = model.body
     first, second, third = (fold_after(body[k], body[k + 1]) for k in (0, 4, 8))
     lengths = [model.window_samples]
     for convolution, pool in ((first, 4), (second, 4), (third, 1)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -66,9 +66,9 @@ class QuantisedNetwork(nn.Module):
         return values
 
     @property
-    def classifier(self) -> nn.Module:
-        """The last layer."""
-        return self.operations[-1]
+    def classifier_bias(self) -> Tensor:
+        """The bias of the last layer, one entry per class."""
+        return cast(Tensor, self.operations[-1].bias)
 
 
 class QuantisedCascade(nn.Module):

@@ -7,6 +7,7 @@ the weights would move the accumulators' grid, and with it every bias.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import brevitas.nn as qnn
 import torch
@@ -100,6 +101,7 @@ def quantised_convolution(folded: nn.Conv1d, exponent: int, bits: int, accumulat
     return layer
 
 
-def scale_of(quantiser: nn.Module) -> float:
-    """The scale that Brevitas works with, exactly."""
-    return float(torch.as_tensor(quantiser.scale()).double())
+def scale_of(quantiser: Any) -> float:
+    """The scale that an activation quantiser, or the weight or bias quantiser of a layer, works with; exact."""
+    proxy = getattr(quantiser, "act_quant", quantiser)
+    return float(torch.as_tensor(proxy.scale()).double())
