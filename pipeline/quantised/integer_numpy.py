@@ -33,7 +33,8 @@ from .integer_model import (
 # Windows computed together: what they need stays in the cache of a core.
 BATCH = 32
 
-Tensor = Int[np.ndarray, "N C T"]
+# Channels and time change from layer to layer.
+Tensor = Int[np.ndarray, "N _ _"]
 
 
 @dataclass(frozen=True)
