@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from ..errors import DataError
 from .integer_arithmetic import shift_right
@@ -51,8 +51,8 @@ class IntegerOutput:
         return np.where(self.routed[:, None], self.complex, self.simple)
 
 
-def quantise_windows(quantiser: InputQuantiser, signal: Float[np.ndarray, "N C T"]) -> Int[np.ndarray, "N C T"]:
-    """Standardised samples as the integers that the networks read, int16.
+def quantise_windows(quantiser: InputQuantiser, signal: np.ndarray) -> Int[np.ndarray, "N C T"]:
+    """Standardised samples [N, C, T] as the integers that the networks read, int16.
 
     Raises:
         DataError: another shape, or a sample that is not finite.
@@ -65,12 +65,12 @@ def quantise_windows(quantiser: InputQuantiser, signal: Float[np.ndarray, "N C T
     return np.clip(scaled, window.low, window.high).astype(np.int16)
 
 
-def run_integer_model(model: IntegerModel, windows: Int[np.ndarray, "N C T"]) -> IntegerOutput:
+def run_integer_model(model: IntegerModel, windows: np.ndarray) -> IntegerOutput:
     """Logits of both networks and the route bit of quantised windows.
 
     Args:
         model: a checked model, as built or read.
-        windows: int16 from `quantise_windows`.
+        windows: int16 [N, C, T] from `quantise_windows`.
 
     Raises:
         DataError: windows of another shape or type, or out of the input's range.
