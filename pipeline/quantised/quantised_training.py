@@ -102,6 +102,32 @@ def load_trained(cfg: CascadeConfig, stages: Path, manifest: dict[str, Any], win
     return cascade.eval()
 
 
+def load_quantised(cfg: CascadeConfig, patient: str, stages: Path, out: Path) -> QuantisedCascade:
+    """The quantised nets of a finished run in float64: what every back end is compared with.
+
+    Args:
+        cfg: the resolved configuration of the run.
+        patient: its patient.
+        stages: run folder of the patient in EXP-C3-stages, same seed.
+        out: run folder of the patient.
+
+    Raises:
+        DataError: an input is missing, damaged or of another run.
+    """
+    manifest = read_json(out / "quantised.json")
+    windows = IeegWindows(cfg.data.root, patient, "train")
+    trained = load_trained(cfg, stages, read_json(stages / "cascade.json"), windows)
+    cascade = quantise_cascade(trained, cfg.quantisation.widths, scale_windows(cfg, windows))
+    try:
+        cascade.load_state_dict(load_file(out / "model.safetensors"))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise DataError(f"{out}/model.safetensors: not this run's ({error}); make EXP-C4-qat again") from error
+    margin = manifest["margin"]
+    cascade = cascade.double().eval()
+    cascade.margin.fill_(float("inf") if margin is None else margin)
+    return cascade
+
+
 def scale_windows(cfg: CascadeConfig, windows: IeegWindows) -> torch.Tensor:
     """The first training windows of an epoch's draw, both classes among them: [N, C, T]."""
     training = cfg.training

@@ -19,6 +19,7 @@ from . import (
     learning,
     proxies,
     pruning,
+    quantised,
     recordings,
     reproduce,
 )
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     data_card.section,
     recordings.section,
     cascade.section,
+    quantised.section,
     configuration.section,
     cost.section,
     reproduce.section,
