@@ -26,6 +26,7 @@ include: "rules/phase1.smk"
 include: "rules/version_c.smk"
 include: "rules/cascade_data.smk"
 include: "rules/cascade.smk"
+include: "rules/quantised.smk"
 include: "rules/report.smk"
 include: "rules/targets.smk"
 

@@ -220,6 +220,12 @@ def available_cascade(preset_name: str, *, has_recordings: bool = False) -> dict
     return {name: entry for name, entry in load_catalogue().experiments.items() if entry.is_cascade}
 
 
+def cascade_members(preset_name: str, *, has_recordings: bool = False) -> dict[str, dict[str, Experiment]]:
+    """The groups of the cascade's experiments that can be made under a preset, each with its members."""
+    made = available_cascade(preset_name, has_recordings=has_recordings)
+    return {name: _members(name) for name, group in load_catalogue().groups.items() if group.base in made}
+
+
 def resolve_cascade_experiment(
     name: str, preset_name: str, seed: int, assignments: Mapping[str, Any] | None = None
 ) -> CascadeConfig:

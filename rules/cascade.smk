@@ -126,7 +126,7 @@ rule join_patients:
     log:
         "<results>/logs/join_patients/{cascade}-seed{seed}.log",
     wildcard_constraints:
-        cascade="EXP-C0-baseline|EXP-C3-stages",
+        cascade="|".join(["EXP-C0-baseline", "EXP-C3-stages", *QUANTISED]),
     conda:
         ENVIRONMENT
     params:

@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.experiments import (
     available,
     available_cascade,
+    cascade_members,
     data_root,
     load_catalogue,
     made_by,
@@ -52,6 +53,7 @@ try:
     RECORDINGS_LISTING = recordings_listing(SETTINGS)
     HAS_RECORDINGS = SETTINGS.raw_ieeg_root is not None
     CASCADE = available_cascade(SETTINGS.preset, has_recordings=HAS_RECORDINGS)
+    CASCADE_GROUPS = cascade_members(SETTINGS.preset, has_recordings=HAS_RECORDINGS)
     CASCADE_SETTINGS = (
         {"data.raw_root": SETTINGS.raw_ieeg_root} if HAS_RECORDINGS else {}
     )
@@ -71,6 +73,12 @@ except InputError as error:
 RUNS = EXPERIMENTS | {
     name: entry for group in GROUPS.values() for name, entry in group.items()
 }
+CASCADE_RUNS = CASCADE | {
+    name: entry for group in CASCADE_GROUPS.values() for name, entry in group.items()
+}
+QUANTISED = [
+    name for name, entry in CASCADE_RUNS.items() if entry.script == "quantise_cascade"
+]
 RESULTS = f"results/{SETTINGS.preset}"
 SHARDS = SETTINGS.shards or PRESET.shards
 ENVIRONMENT = "../envs/chipweave.yaml"
@@ -95,7 +103,7 @@ wildcard_constraints:
     shard=r"\d+",
     variant="|_background",
     experiment="|".join(RUNS) or "none",
-    cascade="|".join(CASCADE) or "none",
+    cascade="|".join(CASCADE_RUNS) or "none",
     patient="|".join(PATIENTS) or "none",
 
 

@@ -1,5 +1,5 @@
 # Names a person types: every experiment, every phase, every group of variants, and the stages before and after them.
-for name in [*RUNS, *CASCADE]:
+for name in [*RUNS, *CASCADE_RUNS]:
 
     rule:
         name:
@@ -17,7 +17,7 @@ for phase in {entry.phase for entry in [*EXPERIMENTS.values(), *CASCADE.values()
             joined_metrics(of_phase(phase)),
 
 
-for group, variants in GROUPS.items():
+for group, variants in {**GROUPS, **CASCADE_GROUPS}.items():
 
     rule:
         name:

@@ -53,11 +53,11 @@ def train_baseline(cfg: CascadeConfig, patient: str, out: Path) -> None:
         ConfigError: training diverged.
         DataError: the data folder is incomplete, or a split lacks a class.
     """
-    splits, device = _set_up(cfg, patient)
+    splits, device = open_splits(cfg, patient)
     torch.manual_seed(cfg.seed)
     model = ComplexModel().to(device)
     val = splits["val"]
-    validate = _validator(model, {"complex": model.forward}, val, device)
+    validate = validator(model, {"complex": model.forward}, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, model, [baseline_stage(model, cfg.training)], splits, validate, device, [])
         centre_decision(model.classifier, logits_of(model.forward, val, device), val.labels)
@@ -83,7 +83,7 @@ def train_cascade(cfg: CascadeConfig, patient: str, out: Path, decision: Path | 
     """
     variant = simple_variant(cfg, patient, decision)
     inputs = [decision] if decision is not None and cfg.model.simple == "decided" else []
-    splits, device = _set_up(cfg, patient)
+    splits, device = open_splits(cfg, patient)
     torch.manual_seed(cfg.seed)
     windows = splits["train"]
     mask = torch.from_numpy(windows.channel_mask[: windows.n_channels])
@@ -97,7 +97,7 @@ def train_cascade(cfg: CascadeConfig, patient: str, out: Path, decision: Path | 
     forwards = {"electrode": cascade.simple_logits, "complex": cascade.complex_logits}
     stages = cascade_stages(cascade, cfg.training)
     val = splits["val"]
-    validate = _validator(cascade, forwards, val, device)
+    validate = validator(cascade, forwards, val, device)
     with exclusive(out / ".lock"):
         state = _run(cfg, patient, out, cascade, stages, splits, validate, device, inputs)
         for head, forward in ((cascade.simple, cascade.simple_logits), (cascade.complex, cascade.complex_logits)):
@@ -129,7 +129,13 @@ def simple_variant(cfg: CascadeConfig, patient: str, decision: Path | None) -> S
     return variant
 
 
-def _set_up(cfg: CascadeConfig, patient: str) -> tuple[dict[str, IeegWindows], torch.device]:
+def open_splits(cfg: CascadeConfig, patient: str) -> tuple[dict[str, IeegWindows], torch.device]:
+    """The windows of all splits of a patient, and the device to train on.
+
+    Raises:
+        ConfigError: there is no such device.
+        DataError: the data folder is incomplete, or a split lacks a class.
+    """
     torch.set_num_threads(cfg.training.threads)
     if cfg.training.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("training.device=cuda: no CUDA device here; use cpu or auto")
@@ -146,7 +152,7 @@ def _set_up(cfg: CascadeConfig, patient: str) -> tuple[dict[str, IeegWindows], t
     return splits, torch.device("cuda" if use_cuda else "cpu")
 
 
-def _validator(
+def validator(
     network: nn.Module, forwards: Mapping[str, Callable[[Tensor], Tensor]], windows: IeegWindows, device: torch.device
 ) -> Callable[[str], dict[str, float]]:
     """Validation AUC of the nets that a stage moves: of all of them in the joint one."""

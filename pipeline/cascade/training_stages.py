@@ -19,7 +19,7 @@ from .simple_fitting import LR_FACTOR
 # simple model has learned anything follow noise, and the model then specialises on what they happened to favour.
 HOLD_SHARE = 1 / 3
 SOFT_SHARE = 2 / 3
-STAGE_NAMES = ("electrode", "complex", "joint")
+STAGE_NAMES = ("electrode", "complex", "joint", "quantised")
 
 
 @dataclass(frozen=True)

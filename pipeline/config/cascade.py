@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from .cascade_model import CascadeEvaluationConfig, CascadeModelConfig, CascadeTrainingConfig
+from .quantisation import QuantisationConfig
 from .sections import Positive, Section, Share
 
 Seconds = Annotated[float, Field(ge=0.0)]
@@ -134,6 +135,7 @@ class CascadeConfig(Section):
     model: CascadeModelConfig = Field(default_factory=lambda: CascadeModelConfig())
     training: CascadeTrainingConfig = Field(default_factory=lambda: CascadeTrainingConfig())
     evaluation: CascadeEvaluationConfig = Field(default_factory=lambda: CascadeEvaluationConfig())
+    quantisation: QuantisationConfig = Field(default_factory=lambda: QuantisationConfig())
 
     @model_validator(mode="after")
     def _check_agreement(self) -> CascadeConfig:

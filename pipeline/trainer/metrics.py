@@ -80,6 +80,8 @@ class Metric(StrEnum):
     EFFECTIVE_RANK = "effective_rank"
     COVERAGE_AT_RISK = "coverage_at_risk"
     WORTHWHILE = "worthwhile"
+    WEIGHT_BYTES = "weight_bytes"
+    MISMATCHES = "mismatches"
 
 
 UNITS = {
@@ -151,6 +153,8 @@ UNITS = {
     Metric.EFFECTIVE_RANK: "1",
     Metric.COVERAGE_AT_RISK: "share",
     Metric.WORTHWHILE: "1",
+    Metric.WEIGHT_BYTES: "B",
+    Metric.MISMATCHES: "count",
 }
 
 TINY_PROBABILITY = 1e-12
