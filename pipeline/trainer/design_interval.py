@@ -12,7 +12,7 @@ from ..codesign.pipeline_plan import split_like
 from ..hw_proxy.device_table import devices_from_chips
 from ..hw_proxy.latency_model import LatencyModel
 from ..hw_proxy.layer_hw_proxy import LayerHwProxy
-from ..hw_proxy.layer_table import KERNEL_KINDS, LayerTable
+from ..hw_proxy.layer_table import KERNEL_KINDS, LayerOfTable, LayerTable
 from ..hw_proxy.proxy_files import load_intervals, load_proxy, read_description
 from ..mapping.segments import Segment
 from .alternation import Candidate
@@ -61,8 +61,11 @@ def _known(model: LayerHwProxy) -> set[str]:
     return set(first.known_devices) if isinstance(first, LatencyModel) else set()
 
 
-def _kernels_ms(model: LayerHwProxy, table: LayerTable, specs: Any) -> tuple[np.ndarray, list[str]]:
+def _kernels_ms(
+    model: LayerHwProxy, kernels: LayerTable | LayerOfTable, specs: Any
+) -> tuple[np.ndarray, list[str]]:
     """Time of all launches of each kernel, and its kind."""
+    table = kernels.table() if isinstance(kernels, LayerOfTable) else kernels
     device = devices_from_chips([dict(specs)]).select(torch.zeros(len(table), dtype=torch.long))
     once_ms = model.kernel_ms(table, device)
     return (once_ms * table.count).double().numpy(), [KERNEL_KINDS[kind] for kind in table.kind.tolist()]

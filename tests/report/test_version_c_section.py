@@ -133,7 +133,7 @@ def test_it_says_that_the_setting_was_chosen_and_shows_the_control(results: Path
     assert "chosen" in notice.html
     said = " ".join(block.html for block in of_kind(section, Prose))
     assert "gain <strong>52.0" in said, "the made-up control has a gain, and it is told"
-    assert "period <strong>+9.1" in said
+    assert "period <strong>+10.0" in said
     (pictures,) = of_kind(section, Html)
     assert pictures.html.count("<details") == 4
     assert pictures.html.count("<svg") == 8
