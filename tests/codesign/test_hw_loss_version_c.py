@@ -337,7 +337,7 @@ def test_what_fits_nowhere_is_named() -> None:
 def test_chips_that_cannot_be_placed_are_named() -> None:
     layout = WaferLayout(4, Region("circle", 20.0, 20.0), LayoutSettings(gap_mm=0.5))
     specs = hard_slots(TYPES, ["a100"] * 4)["eff_specs"]
-    with pytest.raises(DataError, match="826 mm2.* does not fit the circle of radius 20 mm"):
+    with pytest.raises(DataError, match=r"826 mm2.* does not fit the circle of radius 20 mm"):
         layout.place_([0, 1, 2, 3, 0], small_segments(), specs, iterations=100)
     slots = ChipSlotConfig(TYPES, 4).eval()
     cfg = loss_cfg(optimize_layout=True, mapping_cfg={"iterations": 500})
