@@ -132,7 +132,9 @@ def test_every_step_is_told_and_c_and_d_never_lose(whole: Path):
                 assert held[phase] == pytest.approx(offered[phase])
             else:
                 assert held[phase] < offered[phase]
-    assert {"term_latency", "term_energy", "term_chips", "term_area", "term_capacity", "term_macs"} <= set(steps["term"])
+    assert {"term_latency", "term_energy", "term_chips", "term_area", "term_capacity", "term_macs"} <= set(
+        steps["term"]
+    )
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
