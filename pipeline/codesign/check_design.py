@@ -99,8 +99,9 @@ def _idle_w(chip: dict[str, Any]) -> float:
     return float(chip.get("idle_w", IDLE_SHARE * float(chip["tdp_w"])))
 
 
-def _finding(what: str, stated: float, computed: float) -> Finding:
-    return Finding(what, stated, computed, math.isclose(stated, computed, rel_tol=TOLERANCE, abs_tol=1e-9))
+def _finding(what: str, stated: int | float, computed: int | float) -> Finding:
+    close = math.isclose(stated, computed, rel_tol=TOLERANCE, abs_tol=1e-9)
+    return Finding(what, float(stated), float(computed), close)
 
 
 def _prices(design: dict[str, Any], chips: list[dict[str, Any] | None]) -> tuple[list[Finding], bool]:
@@ -243,8 +244,8 @@ def _limits(design: dict[str, Any], chips: list[dict[str, Any] | None]) -> list[
     return findings
 
 
-def _limit(what: str, limit: float, value: float) -> Finding:
-    return Finding(what, limit, value, value <= limit * (1 + 1e-9))
+def _limit(what: str, limit: int | float, value: int | float) -> Finding:
+    return Finding(what, float(limit), float(value), value <= limit * (1 + 1e-9))
 
 
 def _layout(design: dict[str, Any], chips: list[dict[str, Any] | None]) -> list[Finding]:

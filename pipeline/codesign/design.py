@@ -185,7 +185,8 @@ def read_design(path: Path | str) -> Design:
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise DataError(f"{path}: is not a design of several chips: its field format must be {FORMAT!r}")
     try:
-        return _adapter().validate_python(fields)
+        design: Design = _adapter().validate_python(fields)
+        return design
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -19,6 +19,7 @@ from ..config.codesign import HwLossConfig
 from ..errors import ConfigError, DataError
 from ..mapping.chip_slots import ChipSlotConfig
 from ..mapping.costs import MappingConfig, link_hops, mapping_config
+from ..mapping.fine_split import connect
 from ..mapping.segments import Segment
 from .hardware_costs import HardwareCosts, hardware_costs
 from .mapping_step import is_open, placed_types, solve_for_slots
@@ -73,6 +74,7 @@ def compute_hw_loss(
     if mapping_result["mapping"] is None:
         raise DataError(f"no mapping of the segments to the chips fits: {mapping_result['reason']}")
     live = split_like(segments, mapping_result["rewire_meta"])
+    live = connect(live) if mapping_result["rewire_meta"] else live
     exact_hops = link_hops(chip_slot_config.num_slots, positions_mm, config)
     plan = plan_of(live, mapping_result["mapping"], chip_slot_config.num_slots, exact_hops)
     smooth = cfg.period_smoothing if smoothing is None else smoothing

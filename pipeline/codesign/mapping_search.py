@@ -71,7 +71,7 @@ def best_mapping(
             best, found = value, kept
     if not math.isfinite(best):
         return MappedChips(tuple(int(t) for t in kinds), (), math.inf, None)
-    costs = hard_costs(problem, kinds.tolist(), found, hops)
+    costs = hard_costs(problem, kinds.tolist(), found.tolist(), hops)
     value = problem.value_of(costs.latency_ms, costs.energy_j, costs.peak_mb, len(kinds))
     return MappedChips(tuple(int(t) for t in kinds), tuple(int(j) for j in found), value, costs)
 

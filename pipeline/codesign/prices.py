@@ -87,7 +87,7 @@ class MixtureProxy:
     def predict_segments(self, features: Sequence[Mapping[str, Any]], devices: Sequence[Any]) -> dict[str, Tensor]:
         """`lat_ms`, `mem_mb`, `power_w`, each [K, S]."""
         segments = [_Features(row) for row in features]
-        predicted = cost_matrix(segments, _specs(self.chip_types), self.proxy)  # type: ignore[arg-type]
+        predicted = cost_matrix(segments, _specs(self.chip_types), self.proxy)
         share = self.type_share.to(predicted["lat_ms"]).T
         return {name: predicted[name] @ share for name in ("lat_ms", "mem_mb", "power_w")}
 

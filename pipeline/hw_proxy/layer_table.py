@@ -7,6 +7,7 @@ fused attention. A measured row is one kernel; a transformer's attention or MLP 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -196,9 +197,12 @@ def join_tables(tables: Sequence[LayerTable | LayerOfTable]) -> LayerTable:
         if all(same) and [one.layer for one in tables] == list(range(len(tables))):  # type: ignore[union-attr]
             return first.whole
     alone = [one.table() if isinstance(one, LayerOfTable) else one for one in tables]
-    offsets = [sum(table.num_layers for table in alone[:position]) for position in range(len(alone))]
-    shifted = [replace(table, layer=table.layer + offset) for table, offset in zip(alone, offsets, strict=True)]
-    return LayerTable(
-        num_layers=sum(table.num_layers for table in alone),
-        **{name: torch.cat([getattr(table, name) for table in shifted]) for name in _COLUMNS},
-    )
+    starts = itertools.accumulate((table.num_layers for table in alone[:-1]), initial=0)
+    layer = torch.cat([table.layer + start for table, start in zip(alone, starts, strict=True)])
+    return same_layers(alone, layer, sum(table.num_layers for table in alone))
+
+
+def same_layers(tables: Sequence[LayerTable], layer: Int[Tensor, " R"], num_layers: int) -> LayerTable:
+    """Kernels of several tables under new layer numbers, one per kernel."""
+    columns = {name: torch.cat([getattr(table, name) for table in tables]) for name in _COLUMNS if name != "layer"}
+    return LayerTable(layer=layer, num_layers=num_layers, **columns)

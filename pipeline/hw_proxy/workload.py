@@ -25,7 +25,7 @@ from torch import Tensor
 from ..config.hardware import WorkloadConfig
 from ..errors import DataError
 from .kernel_rows import GELU_FLOPS, KernelRows
-from .layer_table import LayerTable, join_tables
+from .layer_table import LayerTable, same_layers
 
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 NUM_CLASSES = 101
@@ -50,7 +50,11 @@ class KeepRatios:
     mlp: Float[Tensor, " L"]
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "heads", "channels", "attention", "mlp"):
+        names = ("tokens", "heads", "channels", "attention", "mlp")
+        values = torch.cat([getattr(self, name).detach() for name in names])
+        if bool(((values >= 0.0) & (values <= 1.0 + 1e-6)).all()):
+            return
+        for name in names:
             values = getattr(self, name).detach()
             if not bool(((values >= 0.0) & (values <= 1.0 + 1e-6)).all()):
                 raise DataError(f"keep ratios: {name}={values.tolist()}: each must lie between 0 and 1")
@@ -110,9 +114,7 @@ def workload_costs(workload: WorkloadConfig, keep: KeepRatios, num_classes: int 
         *_mlp_kernels(workload, ratios, sizes),
         *_head_kernels(workload, sizes, num_classes),
     ]
-    kernels = join_tables(parts)
-    num_layers = 2 * workload.depth + 2
-    kernels = kernels.with_layers(torch.cat([part.layer for part in parts]), num_layers)
+    kernels = same_layers(parts, torch.cat([part.layer for part in parts]), 2 * workload.depth + 2)
     return WorkloadCosts(kernels, _layers(workload, ratios, sizes, kernels))
 
 

@@ -25,6 +25,7 @@ from .start import grid_centres
 from .terms import boundary_mm2, heat_c, overlap_mm2, wire_length_mm
 
 MEGABYTE = 1e6
+TINY_MB = 1e-30
 
 
 @runtime_checkable
@@ -171,8 +172,10 @@ class WaferLayout(nn.Module):
         size_mm = pos_mm.new_tensor(np.stack([instance.w_mm, instance.h_mm], 1))
         nets = torch.as_tensor(instance.nets, device=pos_mm.device)
         chip_mm2 = float((instance.w_mm * instance.h_mm).mean())
+        # `wl_norm` is in proportion to the traffic: live too, or more traffic would look longer than it is.
+        share = traffic_mb / traffic_mb.sum().clamp(min=TINY_MB) * traffic_mb.detach().sum()
         return (
-            s.lambda_comm * wire_length_mm(pos_mm, nets, traffic_mb) / instance.wl_norm
+            s.lambda_comm * wire_length_mm(pos_mm, nets, share) / instance.wl_norm
             + s.lambda_heat * heat_c(pos_mm, instance) / instance.t_max_c
             + s.lambda_overlap * overlap_mm2(pos_mm, size_mm, instance.gap_mm, s.overlap) / chip_mm2
             + s.lambda_boundary * boundary_mm2(pos_mm, size_mm, instance.region) / chip_mm2

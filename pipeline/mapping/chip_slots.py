@@ -131,8 +131,8 @@ class ChipSlotConfig(nn.Module):
     def harden_candidates(
         self, area_budget_mm2: float = math.inf, tdp_budget_w: float = math.inf, *, undecided_slots: int = 4
     ) -> list[list[str | None]]:
-        """Designs within the budgets worth trying, `harden()` first: the least decided slots take either of their two
-        most probable choices, in all combinations, the others keep theirs; no two hold the same chips.
+        """Designs within the budgets worth trying, `harden()` first: the least decided slots keep what they have there
+        or take either of their two most probable choices, in all combinations; no two hold the same chips.
 
         Raises:
             ConfigError: as `harden`.
@@ -144,9 +144,10 @@ class ChipSlotConfig(nn.Module):
         undecided = np.argsort(lead[:, 0], kind="stable")[:undecided_slots]
         base = np.array([self._column(name) for name in best])
         designs, seen = [best], {_contents(best)}
-        for picks in itertools.product((0, 1), repeat=len(undecided)):
+        options = [dict.fromkeys((int(base[slot]), *order[slot, :2].tolist())) for slot in undecided]
+        for picks in itertools.product(*options):
             chosen = base.copy()
-            chosen[undecided] = order[undecided, list(picks)]
+            chosen[undecided] = picks
             area_mm2, tdp_w = charges[chosen].sum(0)
             design = self._names_of(chosen)
             if area_mm2 > area_budget_mm2 or tdp_w > tdp_budget_w or not any(design) or _contents(design) in seen:

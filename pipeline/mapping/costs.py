@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from torch import Tensor
 from ..errors import ConfigError, DataError
 from .instance import MappingInstance, check_instance
 from .segments import Segment
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What a price needs of a segment."""
+
+    @property
+    def id(self) -> int: ...
+    def features(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ def slot_devices(eff_specs: Mapping[str, Any], num_slots: int) -> list[dict[str,
     return [{name: values[j] for name, values in eff_specs.items()} for j in range(num_slots)]
 
 
-def cost_matrix(segments: Sequence[Segment], devices: Any, proxy: Any) -> dict[str, Tensor]:
+def cost_matrix(segments: Sequence[Described], devices: Any, proxy: Any) -> dict[str, Tensor]:
     """Latency, memory and power of every segment on every device, [K, S], gradients kept.
 
     One batched call `proxy.predict_segments(features of K segments, S devices)` if the proxy has it, else K x S calls

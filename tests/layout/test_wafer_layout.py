@@ -141,7 +141,10 @@ def test_gradient_placement_is_legal_and_beats_shelves() -> None:
 
 
 def test_loss_reaches_positions_and_traffic_but_not_empty_slots() -> None:
+    """The share of a net that is longer than the average costs; all traffic together cancels, as in J."""
     layout = WaferLayout(4, DISC)
+    with torch.no_grad():
+        layout.pos[0, 0] -= 5.0
     sent = torch.tensor(1e6, requires_grad=True)
     loss, stats = layout(MAPPING, [CHAIN[0], Stage(sent), *CHAIN[2:]], CHIPS)
     loss.backward()
@@ -150,6 +153,8 @@ def test_loss_reaches_positions_and_traffic_but_not_empty_slots() -> None:
     assert (layout.pos.grad[2] == 0).all()
     assert sent.grad is not None
     assert sent.grad > 0
+    more, _ = layout(MAPPING, [CHAIN[0], Stage(1.01e6), *CHAIN[2:]], CHIPS)
+    assert float(sent.grad) * 1e4 == pytest.approx(float(more - loss), rel=0.02)
     assert set(stats) == {"wl_mm", "overlap_mm2", "outside_mm", "t_peak_c", "legal", "J"}
     assert stats["legal"] is True
 
