@@ -61,9 +61,7 @@ def _known(model: LayerHwProxy) -> set[str]:
     return set(first.known_devices) if isinstance(first, LatencyModel) else set()
 
 
-def _kernels_ms(
-    model: LayerHwProxy, kernels: LayerTable | LayerOfTable, specs: Any
-) -> tuple[np.ndarray, list[str]]:
+def _kernels_ms(model: LayerHwProxy, kernels: LayerTable | LayerOfTable, specs: Any) -> tuple[np.ndarray, list[str]]:
     """Time of all launches of each kernel, and its kind."""
     table = kernels.table() if isinstance(kernels, LayerOfTable) else kernels
     device = devices_from_chips([dict(specs)]).select(torch.zeros(len(table), dtype=torch.long))
