@@ -18,7 +18,6 @@ TERMS = {
     "term_memory": "memory",
     "term_chips": "open slots",
     "term_layout": "layout",
-    "term_macs": "FLOPs over budget",
 }
 
 
@@ -34,7 +33,12 @@ def alternation_chart(losses: pd.DataFrame, terms: pd.DataFrame, outers: list[in
     scale = alt.Scale(domain=names, range=list(SERIES[:4]))
     shapes = alt.Scale(domain=names, range=list(SHAPES[:4]))
     legend = alt.Legend(title=None, orient="top", columns=4)
-    x = alt.X("at:Q", title="step of the alternation (dashes: outer iterations)", axis=alt.Axis(grid=False))
+    x = alt.X(
+        "at:Q",
+        title="step of the alternation (dashes: outer iterations)",
+        axis=alt.Axis(grid=False),
+        scale=alt.Scale(domain=[0, int(losses["at"].max())], nice=False),
+    )
     begins = alt.Chart(pd.DataFrame({"at": outers})).mark_rule(strokeDash=[3, 3], color="var(--line)", aria=False)
     base = alt.Chart(losses)
     hardened = base.mark_line(color="var(--ink)", strokeWidth=1.5, interpolate="step-after", aria=False).encode(
@@ -60,7 +64,7 @@ def alternation_chart(losses: pd.DataFrame, terms: pd.DataFrame, outers: list[in
     colours = alt.Scale(domain=known, range=[SERIES[k % 8] for k in range(len(known))])
     lines = (
         alt.Chart(terms)
-        .mark_line(strokeWidth=2)
+        .mark_line(strokeWidth=2, interpolate="step-after")
         .encode(
             x=x,
             y=alt.Y("value:Q", title="terms, hardened"),

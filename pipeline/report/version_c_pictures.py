@@ -28,8 +28,8 @@ def gantt_of(design: Design) -> str | None:
     instance = MappingInstance(
         name="",
         latency_ms=latency_ms,
-        memory_mb=np.array([segment.weight_bytes / MEGABYTE for segment in design.segments]),
-        capacity_mb=np.array([_room_for_weights_mb(design, slot, chip) for slot, chip in enumerate(chips)]),
+        memory_mb=_memory_mb(design),
+        capacity_mb=np.array([_usable_mb(design, chip) for chip in chips]),
         traffic_mb=np.array([segment.output_bytes / MEGABYTE for segment in design.segments[:-1]]),
         hops=_hops(design),
         hop_ms=design.link.hop_ms,
@@ -43,12 +43,18 @@ def gantt_of(design: Design) -> str | None:
     )
 
 
-def _room_for_weights_mb(design: Design, slot: int, chip: ChipType | None) -> float:
-    """Usable memory of a slot less the largest activation that it holds."""
-    if chip is None:
-        return 0.0
-    held = [segment.resident_bytes for segment in design.segments if segment.slot == slot]
-    return 1e3 * design.budgets.usable_memory_share * chip.mem_gb - max(held, default=0.0) / MEGABYTE
+def _usable_mb(design: Design, chip: ChipType | None) -> float:
+    return 0.0 if chip is None else 1e3 * design.budgets.usable_memory_share * chip.mem_gb
+
+
+def _memory_mb(design: Design) -> np.ndarray:
+    """Weights of each segment; the largest activation of a slot counts once, with the segment that has it."""
+    memory_mb = np.array([segment.weight_bytes / MEGABYTE for segment in design.segments])
+    for slot in set(design.mapping):
+        mine = [k for k, segment in enumerate(design.segments) if segment.slot == slot]
+        largest = max(mine, key=lambda k: design.segments[k].resident_bytes)
+        memory_mb[largest] += design.segments[largest].resident_bytes / MEGABYTE
+    return memory_mb
 
 
 def _hops(design: Design) -> np.ndarray:

@@ -92,9 +92,10 @@ def alternate(
             _record(state, outer, "B", step, {**steps.relax(outer, step), HARDENED: hardened})
         _keep_better(state, outer, "C", 0, steps, steps.solve(outer, state.held))
         if settings.steps_layout:
+            hardened = steps.price(state.held)[LOSS]
             moves, placed = steps.place(outer, state.held)
             for step, figures in enumerate(moves):
-                _record(state, outer, "D", step, figures)
+                _record(state, outer, "D", step, {**figures, HARDENED: hardened})
             if placed is not None:
                 _keep_better(state, outer, "D", len(moves), steps, placed)
         state.outer, state.solves = outer + 1, steps.solver_calls - before

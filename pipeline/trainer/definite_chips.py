@@ -67,18 +67,22 @@ class DefiniteChips:
             DataError: nothing fits within the budgets.
         """
         problem = self.problem(reference)
-        found = self._chips(problem, outer)
+        found = self._chips(problem, outer, held)
         chips = [problem.names[t] for t in found.types]
         if held is not None and sorted(chips) == sorted(name for name in held.chips if name is not None):
             return self._remapped(problem, held, layout)
         return self._on_slots(problem, found)
 
-    def _chips(self, problem: HardProblem, outer: int) -> MappedChips:
+    def _chips(self, problem: HardProblem, outer: int, held: Candidate | None) -> MappedChips:
+        """Polished from equal chips too, but only at first and at the end: in between the design held is a start."""
         judge = Judge(problem, seed=self.cfg.seed)
         designs = self._starts(problem, outer)
         if self.cfg.chips.polish:
-            gradient = self.cfg.chips.start != "random"
-            return polish(problem, designs, self.slots.num_slots, homogeneous=gradient, judge=judge).best
+            between = held is not None and outer < self.cfg.alternation.outer
+            equal = self.cfg.chips.start != "random" and not between
+            if held is not None:
+                designs = [list(held.chips), *designs]
+            return polish(problem, designs, self.slots.num_slots, homogeneous=equal, judge=judge).best
         mapped = [design for design in mapped_designs(problem, designs, judge) if design.feasible]
         if not mapped:
             # Nothing that the logits say holds the segments: begin from equal chips until it does.

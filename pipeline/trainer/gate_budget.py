@@ -14,6 +14,8 @@ from ..models.video_audio_ast import VideoAudioAST
 from ..models.video_vit import VideoViT
 from .hardware_term import final_ratios, total_flops
 
+STEADY = 2.0
+
 
 @torch.no_grad()
 def flops_budget(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> float:
@@ -28,6 +30,19 @@ def flops_budget(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> float:
     ones, ast = torch.ones_like(start.tokens), cfg.ast
     heads, channels, blocks = (ones * (1.0 - target) for target in (ast.target_head, ast.target_ch, ast.target_block))
     return total_flops(cfg, KeepRatios(start.tokens, heads, channels, blocks, blocks)).item()
+
+
+@torch.no_grad()
+def steady_coarse_gates(network: VideoViT | VideoAudioAST) -> None:
+    """Move the gates of heads and branches of a pruned start away from zero, each on its own side.
+
+    A start leaves them just clear of it, and one of a few heads that flips by chance moves the FLOPs by several
+    percent, which all channels then have to make up for. A steady pull still turns them.
+    """
+    pruner, _ = gated_part(network)
+    for logit in (pruner.head_logit, pruner.block_logit):
+        assert logit is not None
+        logit += STEADY * torch.where(logit > 0, 1.0, -1.0)
 
 
 def budget_term(cfg: RunConfig, keep: KeepRatios, budget: float) -> tuple[Float[Tensor, ""], float]:

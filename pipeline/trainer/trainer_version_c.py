@@ -38,7 +38,7 @@ from .checkpoint import open_checkpoint, save_checkpoint
 from .codesign_steps import CodesignSteps, figures_of
 from .evaluation import evaluate, forward_batch, window_logits
 from .final_design import FinalDesign, finish_design
-from .gate_budget import budget_term, flops_budget, settle_within_budget
+from .gate_budget import budget_term, flops_budget, settle_within_budget, steady_coarse_gates
 from .hardware_term import final_ratios, keep_ratios, segment_proxy, total_flops
 from .metrics import Metric
 from .pruned_run import GATES, MOST_PER_STEP, sparsity_history
@@ -86,6 +86,7 @@ class VersionCRun:
             self.train,
         )
         self.budget = flops_budget(cfg, run.network)
+        steady_coarse_gates(run.network)
         self.state = VersionCState()
         self.steps_per_epoch = len(make_loader(run.splits.train, 0, run.fabric.global_rank, run.fabric.world_size))
         self.total_steps = self.steps_per_epoch * cfg.epochs()

@@ -26,6 +26,7 @@ from pipeline.report.blocks import Figure, Html, Notice, Picker, Prose, Section,
 from pipeline.report.context import read_context
 from pipeline.report.rendering import svg_of
 from pipeline.report.sections import version_c
+from pipeline.report.version_c_comparisons import unbeaten
 from pipeline.report.version_c_pictures import gantt_of, wafer_of
 
 EXPERIMENTS = (
@@ -165,4 +166,4 @@ def test_pictures_name_the_chips_and_a_split_design_has_no_period_chart():
 def test_unbeaten_rows():
     gains = np.array([[1.0], [2.0], [2.0], [0.5]])
     costs = np.array([[1.0, 5.0], [2.0, 5.0], [2.0, 6.0], [3.0, 1.0]])
-    assert version_c.unbeaten(gains, costs).tolist() == [True, True, False, True]
+    assert unbeaten(gains, costs).tolist() == [True, True, False, True]

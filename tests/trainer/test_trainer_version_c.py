@@ -179,7 +179,7 @@ def test_what_cannot_be_is_told_with_the_mend(small_run, tmp_path: Path):
         small_run(FULL | {"hw.lambda_chip": -1})
     with pytest.raises(ConfigError, match="multi_chip_fixed needs the chip of each slot"):
         small_run(FIXED | {"chips": {"num_slots": 2}})
-    with pytest.raises(ConfigError, match="names 2 slots, but chips.num_slots=3"):
+    with pytest.raises(ConfigError, match=r"names 2 slots, but chips\.num_slots=3"):
         small_run(FIXED | {"chips.num_slots": 3})
     with pytest.raises(ConfigError, match=r"'bigcore'.*did you mean 'big_core'"):
         train_version_c(small_run(FIXED | {"chips.fixed": ["bigcore", "big_core"]}), tmp_path)
