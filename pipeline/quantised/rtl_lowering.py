@@ -82,7 +82,9 @@ def _check_chain(network: IntegerNetwork) -> None:
 
 def _check_logits(layer: Any, inputs: Format, network: str) -> None:
     output = layer.output
-    if output.exponent != layer.accumulator.exponent or (output.low, output.high) != accumulator_range(layer, (inputs,)):
+    if output.exponent != layer.accumulator.exponent or (output.low, output.high) != accumulator_range(
+        layer, (inputs,)
+    ):
         raise DataError(
             f"{network}.{layer.name}: logits of exponent {output.exponent} in [{output.low}, {output.high}]; RTL gives "
             "the last accumulator itself; leave its output unquantised"
@@ -157,7 +159,7 @@ def _sum(layer: Sum, values: Format) -> list[EnginePass]:
 def _fourier_bands(layer: FourierBands, values: Format) -> list[EnginePass]:
     waves, first_frequency = _waveforms(layer)
     bins = len(layer.table) // 2
-    reach = int(shift_right(np.array(product_range(layer, values)[1]), layer.product_shift))
+    reach = int(shift_right(np.array([product_range(layer, values)[1]]), layer.product_shift)[0])
     products = [
         EnginePass(
             layer.name,
@@ -216,9 +218,7 @@ def _waveforms(layer: FourierBands) -> tuple[list[Int[np.ndarray, " T"]], int]:
     )
 
 
-def _common_wave(
-    rows: Int[np.ndarray, "R T"], places: Int[np.ndarray, "R T"], period: int
-) -> Int[np.ndarray, " T"]:
+def _common_wave(rows: Int[np.ndarray, "R T"], places: Int[np.ndarray, "R T"], period: int) -> Int[np.ndarray, " T"]:
     wave = np.zeros(period, rows.dtype)
     wave[places] = rows
     return wave

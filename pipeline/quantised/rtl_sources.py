@@ -132,8 +132,7 @@ def _fields(passes: Sequence[EnginePass], memories: Memories) -> dict[str, list[
         "to_logarithm": [int(each.logarithm) for each in passes],
         "has_bias": [int(each.biases is not None) for each in passes],
         "w_base": [
-            start if each.operand in WEIGHTS else 0
-            for start, each in zip(memories.weight_starts, passes, strict=True)
+            start if each.operand in WEIGHTS else 0 for start, each in zip(memories.weight_starts, passes, strict=True)
         ],
         "b_base": memories.bias_starts,
     }
@@ -141,9 +140,7 @@ def _fields(passes: Sequence[EnginePass], memories: Memories) -> dict[str, list[
 
 _WIDTHS = {
     "operand": "[2:0] ",
-    **dict.fromkeys(
-        ["x_base", "y_base", "channel_step", "position_step", "output_step"], "[X_ADDRESS_BITS-1:0] "
-    ),
+    **dict.fromkeys(["x_base", "y_base", "channel_step", "position_step", "output_step"], "[X_ADDRESS_BITS-1:0] "),
     **dict.fromkeys(["taps", "channels", "positions", "outputs", "first_frequency"], "[COUNT_BITS-1:0] "),
     **dict.fromkeys(["low", "high"], "signed [X_BITS-1:0] "),
     "w_base": "[W_ADDRESS_BITS-1:0] ",

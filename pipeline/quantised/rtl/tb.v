@@ -1,6 +1,5 @@
 // Streams the test windows through `simple_path`, electrode after electrode and sample after sample, and compares
 // logits, route bit and cycles with the integer model's. Ends at the first difference.
-`timescale 1ns / 1ps
 module tb #(
 `include "parameters.vh"
 );
