@@ -220,7 +220,8 @@ def run_tables(names):
 
 def finished_variants():
     """The variants of groups that were run, each with a hash of its metrics, so that a new one is noticed."""
-    tables = [Path(path) for path in joined_metrics(set(RUNS) - set(EXPERIMENTS))]
+    variants = {*RUNS, *CASCADE_RUNS} - {*EXPERIMENTS, *CASCADE}
+    tables = [Path(path) for path in joined_metrics(variants)]
     return sorted(
         [str(path), sha256_of_file(path)] for path in tables if path.is_file()
     )

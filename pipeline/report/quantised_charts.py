@@ -32,7 +32,7 @@ def layers_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
                 x=alt.X(
                     "scale_spread_bits:Q",
                     title="bits by which the smallest output channel falls short of the largest",
-                    scale=alt.Scale(domainMin=0),
+                    scale=alt.Scale(domainMin=0, nice=True),
                 ),
                 y=alt.Y("layer:N", title=f"{network} network", sort=list(own["layer"]), axis=alt.Axis(grid=True)),
                 description="label:N",
