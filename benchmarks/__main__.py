@@ -10,7 +10,7 @@ from pipeline.artifacts import write_text
 from pipeline.machine import machine_line
 
 NAMES = (
-    "loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "cascade",
+    "loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "version_c", "cascade",
     "cascade_data", "quantised", "faults", "report",
 )  # fmt: skip
 RESULTS = Path("benchmarks/results")

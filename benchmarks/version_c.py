@@ -47,11 +47,13 @@ from pipeline.codesign.type_search import (
     mapped_designs,
     polish,
 )
+from pipeline.config.hardware import HwConfig
 from pipeline.hw_proxy.workload import KeepRatios
 from pipeline.layout.instance import Region
 from pipeline.layout.start import grid_centres
 from pipeline.layout.wafer_layout import LayoutSettings, WaferLayout
 from pipeline.mapping.mapping_solver import MappingSolver
+from pipeline.trainer.workload_segments import workload_segments
 
 SLOTS, PITCH_MM, GAP_MM = 16, 32.0, 0.5
 WAFER = Region("circle", 150.0, 150.0)
@@ -298,25 +300,23 @@ def step_figures() -> list[Figure]:
 
     network_step, gates_of = training_step()
     steps = {"training step without hardware": network_step}
+    cfg, layout = loss_cfg(), WaferLayout(SLOTS, WAFER, LayoutSettings(grid_pitch_mm=PITCH_MM, gap_mm=GAP_MM))
+    slots = ChipSlotConfig(library(), SLOTS).fix([*MIX, *[None] * (SLOTS - len(MIX))]).eval()
+    solver = MappingSolver(SLOTS)
     for size in (1, 2):
-        slots = ChipSlotConfig(library(), SLOTS).fix([*MIX, *[None] * (SLOTS - len(MIX))]).eval()
-        layout = WaferLayout(SLOTS, WAFER, LayoutSettings(grid_pitch_mm=PITCH_MM, gap_mm=GAP_MM))
+        hw = HwConfig(segment_size=size)
         with torch.no_grad():
-            _, first = compute_hw_loss(
-                segments_of(keep(), size), slots, PROXY, MappingSolver(SLOTS), layout, loss_cfg()
-            )
             held = slots()
+            _, first = compute_hw_loss(workload_segments(hw, keep()), slots, PROXY, solver, layout, cfg)
 
-        def hardware(
-            size: int = size, slots: Any = slots, layout: Any = layout, first: Any = first, held: Any = held
-        ) -> None:
+        def hardware(hw: HwConfig = hw, first: Any = first, held: Any = held) -> None:
             loss, _ = compute_hw_loss(
-                segments_of(gates_of(), size),
+                workload_segments(hw, gates_of()),
                 slots,
                 PROXY,
-                MappingSolver(SLOTS),
+                solver,
                 layout,
-                loss_cfg(),
+                cfg,
                 mapping_result=first["mapping_result"],
                 reference=first["reference"],
                 chips=held,

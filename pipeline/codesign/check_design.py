@@ -169,7 +169,7 @@ def _transfers(design: dict[str, Any]) -> list[tuple[int, str, int, int, float, 
         output_mb = segments[stage[0]]["output_bytes"] / 1e6
         parts = len(stage)
         if parts > 1:
-            steps = 2 * (parts - 1) * max(1, len(segments[stage[0]]["layers"]))
+            steps = 2.0 * (parts - 1) * max(1, len(segments[stage[0]]["layers"]))
             for a, b in zip(stage, stage[1:] + stage[:1], strict=True):
                 found.append((number, "ring", segments[a]["slot"], segments[b]["slot"], output_mb / parts, steps))
         for reader in stages[number + 1] if number + 1 < len(stages) else []:

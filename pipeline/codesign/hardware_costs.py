@@ -70,6 +70,7 @@ class HardwareCosts:
             "peak_mem_mb": self.used_mb.max(),
         }
 
+    @torch.no_grad()
     def statistics(self, alpha: Float[Tensor, "S T1"], cfg: HwLossConfig) -> dict[str, Any]:
         """All of it as plain numbers, with a row per slot."""
         period_ms, energy_j = self.time.period_ms(), self.energy_j

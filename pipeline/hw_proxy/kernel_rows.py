@@ -36,46 +36,56 @@ class KernelRows:
     layer: Int[Tensor, " D"]
     count: Float[Tensor, " D"]
 
+    @property
+    def _none(self) -> Tensor:
+        return _constant(0.0, len(self.layer), self.count.dtype)
+
     def linear(self, rows: Tensor, inputs: Tensor, outputs: Tensor) -> LayerTable:
         """A product of [rows, inputs] with weights [inputs, outputs]."""
-        weights = inputs * outputs * self.number_bytes
+        products = inputs * outputs
+        weights = products * self.number_bytes
         activations = rows * (inputs + outputs) * self.number_bytes
         return self._table(
-            "linear", 2.0 * rows * inputs * outputs, weights + activations, weights, activations, rows, outputs, inputs
+            "linear", 2.0 * rows * products, weights + activations, weights, activations, rows, outputs, inputs
         )
 
     def batched_product(self, groups: Tensor, rows: Tensor, inner: Tensor, columns: Tensor) -> LayerTable:
         """`groups` products of [rows, inner] x [inner, columns], both operands activations."""
         moved = groups * (rows * inner + inner * columns + rows * columns) * self.number_bytes
         flops = 2.0 * groups * rows * inner * columns
-        return self._table("matmul_batched", flops, moved, 0.0 * moved, moved, rows, columns, inner, groups=groups)
+        return self._table("matmul_batched", flops, moved, self._none, moved, rows, columns, inner, groups=groups)
 
     def fused_attention(self, groups: Tensor, tokens: Tensor, head_dim: Tensor) -> LayerTable:
         """Attention of `groups` heads over `tokens` that never writes its scores."""
         moved = 4.0 * groups * tokens * head_dim * self.number_bytes
         flops = 4.0 * groups * tokens * tokens * head_dim
-        return self._table("sdpa", flops, moved, 0.0 * moved, moved, tokens, tokens, head_dim, groups=groups)
+        return self._table("sdpa", flops, moved, self._none, moved, tokens, tokens, head_dim, groups=groups)
 
     def norm(self, rows: Tensor, width: Tensor) -> LayerTable:
         """Layer normalisation of `rows` vectors."""
-        moved = 2.0 * rows * width * self.number_bytes
-        weights = 2.0 * width * self.number_bytes
-        flops = NORM_FLOPS * rows * width
-        return self._table("layernorm", flops, moved, weights, moved, rows, width, 0.0 * rows, operations=NORM_FLOPS)
+        values = rows * width
+        moved = 2.0 * self.number_bytes * values
+        weights = 2.0 * self.number_bytes * width
+        flops = NORM_FLOPS * values
+        return self._table("layernorm", flops, moved, weights, moved, rows, width, self._none, operations=NORM_FLOPS)
 
     def softmax(self, rows: Tensor, width: Tensor) -> LayerTable:
         """Softmax of `rows` vectors."""
-        moved = 2.0 * rows * width * self.number_bytes
-        flops = SOFTMAX_FLOPS * rows * width
-        none = 0.0 * moved
-        return self._table("softmax", flops, moved, none, moved, rows, width, 0.0 * rows, operations=SOFTMAX_FLOPS)
+        values = rows * width
+        moved = 2.0 * self.number_bytes * values
+        shape = (rows, width, self._none)
+        return self._table(
+            "softmax", SOFTMAX_FLOPS * values, moved, self._none, moved, *shape, operations=SOFTMAX_FLOPS
+        )
 
     def elementwise(self, rows: Tensor, width: Tensor, flops: float, operands: float) -> LayerTable:
         """A map that reads and writes `operands` values, and computes `flops`, per element."""
-        moved = operands * rows * width * self.number_bytes
-        none, total = 0.0 * moved, flops * rows * width
-        shape = (rows, width, 0.0 * rows)
-        return self._table("elementwise", total, moved, none, moved, *shape, operands=operands, operations=flops)
+        values = rows * width
+        moved = operands * self.number_bytes * values
+        shape = (rows, width, self._none)
+        return self._table(
+            "elementwise", flops * values, moved, self._none, moved, *shape, operands=operands, operations=flops
+        )
 
     def _table(
         self,

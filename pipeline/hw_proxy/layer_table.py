@@ -184,6 +184,8 @@ def table_from_kernels(
 
 def stack(values: Sequence[Number], dtype: torch.dtype = torch.float32) -> Float[Tensor, " R"]:
     """Numbers and 0-dimensional tensors as one vector; gradients flow through the tensors."""
+    if all(isinstance(value, Tensor) and value.dtype == dtype and value.ndim == 0 for value in values):
+        return torch.stack(list(values))  # type: ignore[arg-type]
     if not any(isinstance(value, Tensor) for value in values):
         return torch.tensor([float(value) for value in values], dtype=dtype)
     return torch.stack([torch.as_tensor(value, dtype=dtype).reshape(()) for value in values])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -109,7 +110,7 @@ def workload_costs(workload: WorkloadConfig, keep: KeepRatios, num_classes: int 
     ratios = keep.spread_over(workload.depth)
     sizes = _sizes(workload, ratios)
     parts = [
-        *_embed_kernels(workload, sizes),
+        *_embed_kernels(workload, sizes.tokens.dtype),
         *_attention_kernels(workload, ratios, sizes),
         *_mlp_kernels(workload, ratios, sizes),
         *_head_kernels(workload, sizes, num_classes),
@@ -218,13 +219,16 @@ def _resident_bytes(workload: WorkloadConfig, ratios: KeepRatios, sizes: _Sizes)
     return list((sizes.bytes * held).unbind())
 
 
-def _embed_kernels(workload: WorkloadConfig, sizes: _Sizes) -> list[LayerTable]:
-    like = sizes.tokens[:1].detach()
-    rows = torch.full_like(like, workload.batch * sizes.patches)
-    layer, count = torch.zeros(1, dtype=torch.long), torch.ones_like(like)
-    inputs = torch.full_like(like, 3.0 * workload.patch**2)
-    width = torch.full_like(like, float(workload.dim))
-    kernel = KernelRows("embed", sizes.bytes, layer, count)
+@cache
+def _embed_kernels(workload: WorkloadConfig, dtype: torch.dtype) -> list[LayerTable]:
+    """No gate changes them, so they are made once."""
+    patches = workload.frames * (workload.img // workload.patch) ** 2
+    rows, inputs, width = (
+        torch.tensor([float(value)], dtype=dtype)
+        for value in (workload.batch * patches, 3 * workload.patch**2, workload.dim)
+    )
+    layer, count = torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=dtype)
+    kernel = KernelRows("embed", BYTES[workload.precision], layer, count)
     return [kernel.linear(rows, inputs, width), kernel.elementwise(rows, width, flops=1.0, operands=3.0)]
 
 

@@ -168,7 +168,7 @@ def _segment(position: int, layers: Sequence[LayerCostRow], batch: int, precisio
         precision=precision,
         traffic_in_bytes=first.seq_len * (batch * precision * first.embed_dim),
         traffic_out_bytes=last.seq_len * (batch * precision * last.embed_dim),
-        attn_flops_ratio=_attention_share(layers, flops),
+        attn_flops_ratio=_attention_share(layers),
         weight_bytes=weights,
         act_bytes=max(getattr(layer, "bytes_resident", layer.bytes_activations) for layer in layers),
         kind=kinds.pop() if len(kinds) == 1 else "segment",
@@ -183,13 +183,14 @@ def _total(values: Sequence[Number]) -> Number:
     return total
 
 
-def _attention_share(layers: Sequence[LayerCostRow], flops: Number) -> Number:
+def _attention_share(layers: Sequence[LayerCostRow]) -> float:
     """What is mostly attention may be split; a decision, so the share needs no gradient."""
-    attention = [layer.flops for layer in layers if layer.kind == "attention"]
-    if not attention or not flops > 0:
-        return 0.0
-    share = 1.0 if len(attention) == len(layers) else _total(attention) / flops
-    return share.item() if isinstance(share, Tensor) else share
+    kinds = [layer.kind == "attention" for layer in layers]
+    if all(kinds) or not any(kinds):
+        return float(kinds[0])
+    shares = [layer.flops.item() if isinstance(layer.flops, Tensor) else layer.flops for layer in layers]
+    total = sum(shares)
+    return sum(share for share, counts in zip(shares, kinds, strict=True) if counts) / total if total > 0 else 0.0
 
 
 def mark_fine_splittable_segments(segments: list[Segment], cfg: Mapping[str, Any]) -> None:

@@ -72,14 +72,12 @@ def whole(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def resolved(data_root: Path, assignments: dict | None = None) -> RunConfig:
     """The full run on the test's data."""
-    from conftest import SIDE  # the fixture `small_run` is bound to one test
-
     from pipeline.config import resolve_run
 
     settings = {
         "data.root": str(data_root),
         "data.val_groups": 1,
-        "data.short_side": SIDE,
+        "data.short_side": int(read_parquet(data_root / "manifest.parquet")["height"].iloc[0]),
         "data.image_size": 16,
         "data.clip_lens": [4, 8],
         "data.num_frames": 4,
