@@ -207,7 +207,7 @@ def random_designs(problem: HardProblem, num_slots: int, count: int, seed: int) 
 
 
 def joint_gates(
-    types: Sequence[str], wanted: Tensor, *, outer: int = 6, steps: int = 60, mu: float, with_hardware: bool
+    types: Sequence[str], wanted: Tensor, *, outer: int = 4, steps: int = 40, mu: float, with_hardware: bool
 ) -> tuple[float, float, KeepRatios]:
     """A and C in turn on given chips, with mu times the squared distance from the wanted gates as the task's loss.
 

@@ -73,9 +73,8 @@ def _rival_figures(results: Path, name: str) -> list[Figure]:
         if alike is not None:
             below.append(100.0 * (1.0 - design.costs.edp_j_ms / alike.edp_j_ms))
             beside = "" if four is None else f", best four {four.chips} {four.edp_j_ms:.1f}"
-            print(
-                f"{folder}: {design.costs.edp_j_ms:.1f} J ms; best equal chips {alike.chips} {alike.edp_j_ms:.1f}{beside}"
-            )
+            own = f"{design.costs.edp_j_ms:.1f} J ms"
+            print(f"{folder}: {own}; best equal chips {alike.chips} {alike.edp_j_ms:.1f}{beside}")
         if exact is not None:
             own = rivals[rivals.design == "found"].iloc[0]
             excess.append(100.0 * math.expm1(own.value - exact.value))
@@ -108,7 +107,6 @@ def _accuracy_figure(results: Path) -> list[Figure]:
         return []
     context = read_context(results)
     gap = difference(context.arm(FULL), context.arm(START))
-    print(
-        f"accuracy of {FULL} against {START}: {100 * gap.mean:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-    )
+    bounds = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    print(f"accuracy of {FULL} against {START}: {100 * gap.mean:+.1f} points {bounds}")
     return [Figure("runs: P3-1 accuracy minus P1V-3, lower bound", 100 * gap.low, "points", -2.0, "higher")]

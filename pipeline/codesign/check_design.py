@@ -164,7 +164,7 @@ def _transfers(design: dict[str, Any]) -> list[tuple[int, str, int, int, float, 
     """Every transfer: stage, kind, from slot, to slot, MB, and how many such steps follow each other."""
     segments, hops = design["segments"], _hops(design)
     stages = _stages(segments)
-    found = []
+    found: list[tuple[int, str, int, int, float, float]] = []
     for number, stage in enumerate(stages):
         output_mb = segments[stage[0]]["output_bytes"] / 1e6
         parts = len(stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ class HardwareCosts:
             "tdp_w": self.tdp_w,
             "expected_chips": (1.0 - alpha[:, -1]).sum(),
         }
-        values = torch.stack([value.detach().double() for value in numbers.values()]).tolist()
+        values = plain_numbers(numbers.values())
         rows = _rows(self, alpha, period_ms)
         opened = [row["slot"] for row in rows if row["empty"] <= 0.5]
         working = [row["slot"] for row in rows if row["compute_ms"] > 0.0]
@@ -116,8 +116,15 @@ def _rows(costs: HardwareCosts, alpha: Tensor, period_ms: Tensor) -> list[dict[s
         "idle_w": costs.idle_w,
         "empty": alpha[:, -1],
     }
-    table = torch.stack([column.detach().double() for column in columns.values()], dim=1).tolist()
+    like = costs.idle_w
+    table = torch.stack([column.detach().to(like) for column in columns.values()], dim=1).tolist()
     return [{"slot": slot, **dict(zip(columns, row, strict=True))} for slot, row in enumerate(table)]
+
+
+def plain_numbers(values: Iterable[Float[Tensor, ""]]) -> list[float]:
+    """All of them in one go: at every training step a transfer each would be felt."""
+    found = [value.detach() for value in values]
+    return torch.stack([value.to(found[0]) for value in found]).tolist()
 
 
 def hardware_costs(

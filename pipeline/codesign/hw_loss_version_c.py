@@ -21,7 +21,7 @@ from ..mapping.chip_slots import ChipSlotConfig
 from ..mapping.costs import MappingConfig, link_hops, mapping_config
 from ..mapping.fine_split import connect
 from ..mapping.segments import Segment
-from .hardware_costs import HardwareCosts, hardware_costs
+from .hardware_costs import HardwareCosts, hardware_costs, plain_numbers
 from .mapping_step import is_open, placed_types, solve_for_slots
 from .pipeline_plan import plan_of, split_like
 
@@ -87,8 +87,7 @@ def compute_hw_loss(
     terms = loss_terms(totals, costs, slots["alpha"], base, cfg)
     loss = torch.stack(list(terms.values())).sum()
     stats = {
-        "L_hw": loss.item(),
-        **{name: value.item() for name, value in terms.items()},
+        **dict(zip(("L_hw", *terms), plain_numbers([loss, *terms.values()]), strict=True)),
         **costs.statistics(slots["alpha"], cfg),
         "reference": base,
         "layout": layout_stats,

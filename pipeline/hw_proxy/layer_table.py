@@ -194,7 +194,7 @@ def join_tables(tables: Sequence[LayerTable | LayerOfTable]) -> LayerTable:
     first = tables[0]
     if isinstance(first, LayerOfTable) and first.whole.num_layers == len(tables):
         same = (isinstance(one, LayerOfTable) and one.whole is first.whole for one in tables)
-        if all(same) and [one.layer for one in tables] == list(range(len(tables))):  # type: ignore[union-attr]
+        if all(same) and [one.layer for one in tables] == list(range(len(tables))):
             return first.whole
     alone = [one.table() if isinstance(one, LayerOfTable) else one for one in tables]
     starts = itertools.accumulate((table.num_layers for table in alone[:-1]), initial=0)

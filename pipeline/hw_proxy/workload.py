@@ -175,8 +175,8 @@ def _layers(workload: WorkloadConfig, ratios: KeepRatios, sizes: _Sizes, kernels
     moved = summed(kernels.activation_bytes)
     resident, tokens = _resident_bytes(workload, ratios, sizes), _tokens(sizes)
     rows = zip(summed(kernels.flops), weights, moved, resident, tokens, strict=True)
-    heads = [sizes.heads[0], *sizes.heads.repeat_interleave(2), sizes.heads[-1]]
-    hidden = [sizes.hidden[0], *sizes.hidden.repeat_interleave(2), sizes.hidden[-1]]
+    # One operation for all layers, then one `unbind`: this runs at every training step.
+    heads, widths = (_by_layer(values) for values in (sizes.heads, sizes.hidden / workload.dim))
     kinds = ["embed", *["attention", "mlp"] * workload.depth, "head"]
     return [
         WorkloadLayer(
@@ -189,10 +189,15 @@ def _layers(workload: WorkloadConfig, ratios: KeepRatios, sizes: _Sizes, kernels
             seq_len=seen,
             embed_dim=workload.dim,
             num_heads=heads[index],
-            mlp_ratio=hidden[index] / workload.dim,
+            mlp_ratio=widths[index],
         )
         for index, (flops, weight, activations, held, seen) in enumerate(rows)
     ]
+
+
+def _by_layer(values: Float[Tensor, " D"]) -> tuple[Tensor, ...]:
+    """What each block has, for its attention and its MLP; embedding and head get what is next to them."""
+    return torch.cat([values[:1], values.repeat_interleave(2), values[-1:]]).unbind()
 
 
 def _tokens(sizes: _Sizes) -> list[Tensor]:
@@ -209,7 +214,8 @@ def _resident_bytes(workload: WorkloadConfig, ratios: KeepRatios, sizes: _Sizes)
     frames = workload.batch * workload.frames * 3.0 * workload.img**2
     whole = torch.full_like(stream[0].detach(), workload.batch * sizes.patches * workload.dim)
     between = torch.stack([attention, mlp], dim=1).flatten()
-    return [sizes.bytes * part for part in (whole + frames, *between.unbind(), stream[-1])]
+    held = torch.cat([(whole + frames).reshape(1), between, stream[-1:]])
+    return list((sizes.bytes * held).unbind())
 
 
 def _embed_kernels(workload: WorkloadConfig, sizes: _Sizes) -> list[LayerTable]:

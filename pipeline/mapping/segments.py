@@ -184,10 +184,12 @@ def _total(values: Sequence[Number]) -> Number:
 
 
 def _attention_share(layers: Sequence[LayerCostRow], flops: Number) -> Number:
+    """What is mostly attention may be split; a decision, so the share needs no gradient."""
     attention = [layer.flops for layer in layers if layer.kind == "attention"]
     if not attention or not flops > 0:
         return 0.0
-    return 1.0 if len(attention) == len(layers) else _total(attention) / flops
+    share = 1.0 if len(attention) == len(layers) else _total(attention) / flops
+    return share.item() if isinstance(share, Tensor) else share
 
 
 def mark_fine_splittable_segments(segments: list[Segment], cfg: Mapping[str, Any]) -> None:
