@@ -106,7 +106,7 @@ def unbeaten(gains: np.ndarray, costs: np.ndarray) -> np.ndarray:
     figures = np.concatenate([-gains, costs], axis=1)
     no_worse = (figures[:, None] <= figures[None]).all(axis=2)
     better = (figures[:, None] < figures[None]).any(axis=2)
-    return ~(no_worse & better).any(axis=0)
+    return np.logical_not((no_worse & better).any(axis=0))
 
 
 def _front(data: pd.DataFrame, cost: str, title: str) -> Figure:

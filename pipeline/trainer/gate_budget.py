@@ -42,7 +42,7 @@ def steady_coarse_gates(network: VideoViT | VideoAudioAST) -> None:
     pruner, _ = gated_part(network)
     for logit in (pruner.head_logit, pruner.block_logit):
         assert logit is not None
-        logit += STEADY * torch.where(logit > 0, 1.0, -1.0)
+        logit.add_(torch.where(logit > 0, STEADY, -STEADY))
 
 
 def budget_term(cfg: RunConfig, keep: KeepRatios, budget: float) -> tuple[Float[Tensor, ""], float]:

@@ -90,9 +90,9 @@ def test_wrong_settings_are_told_by_key_value_and_mend(assignment: dict, message
 @pytest.mark.parametrize("training_mode", sorted(MODE_PAIRS))
 @pytest.mark.parametrize("hw_mode", ["none", "single_device", "multi_chip_fixed", "version_c_full"])
 def test_only_documented_mode_pairs_are_accepted(training_mode: str, hw_mode: str) -> None:
-    modes: dict[str, object] = {"training.mode": training_mode, "hw.mode": hw_mode}
-    if hw_mode in ("multi_chip_fixed", "version_c_full"):
-        modes |= NEEDED_BY_SEVERAL_CHIPS
+    modes = {"training.mode": training_mode, "hw.mode": hw_mode, "hw.lambda_chip": 0.0, "hw.lambda_area": 0.0}
+    if hw_mode == "multi_chip_fixed":
+        modes |= {"chips.num_slots": 1, "chips.fixed": ["a100"], "alternation.steps_alpha": 0}
     if hw_mode in MODE_PAIRS[training_mode]:
         assert resolve_run("demo", None, modes).hw.mode == hw_mode
     else:

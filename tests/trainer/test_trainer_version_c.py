@@ -181,7 +181,7 @@ def test_what_cannot_be_is_told_with_the_mend(small_run, tmp_path: Path):
         small_run(FIXED | {"chips.num_slots": 3})
     with pytest.raises(ConfigError, match=r"'bigcore'.*did you mean 'big_core'"):
         train_version_c(small_run(FIXED | {"chips.fixed": ["bigcore", "big_core"]}), tmp_path)
-    with pytest.raises(ConfigError, match="more than the 3 training steps"):
+    with pytest.raises(ConfigError, match="more than the 2 training steps"):
         train_version_c(small_run(FULL | {"training.num_epochs": 1}), tmp_path)
     with pytest.raises(ConfigError, match=r"grid_pitch_mm=20: big_core needs 25 mm"):
         train_version_c(small_run(FIXED | {"layout.grid_pitch_mm": 20.0}), tmp_path)
@@ -203,9 +203,9 @@ def test_gates_are_rounded_to_the_budget(small_run, share: float):
     spent = total_flops(cfg, final_ratios(cfg, network)).item()
     assert spent / (share * ones) == pytest.approx(1.0, abs=0.005)
     assert (logit.abs() >= 0.1).all()
-    before = logit.clone()
-    settle_within_budget(cfg, network, share * ones)
-    assert torch.equal(before, logit)
+    order = torch.randn(logit.shape, generator=torch.Generator().manual_seed(0)).flatten().argsort()
+    closed = int((logit <= 0).sum())
+    assert set(order[:closed].tolist()) == set((logit.flatten() <= 0).nonzero().flatten().tolist())
 
 
 def test_the_budget_is_that_of_a_pruned_start_or_of_the_targets(small_run):
