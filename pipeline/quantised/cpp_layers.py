@@ -142,9 +142,8 @@ Details = tuple[dict[str, Any], dict[str, tuple[str, np.ndarray]]]
 
 @singledispatch
 def _details(layer: Layer, inputs: tuple[Format, ...]) -> Details:
-    raise DataError(
-        f"layer {getattr(layer, 'name', layer)}: unknown layer '{type(layer).__name__}'; known: {', '.join(LAYER_KINDS)}"
-    )
+    known = ", ".join(LAYER_KINDS)
+    raise DataError(f"layer {getattr(layer, 'name', layer)}: unknown layer '{type(layer).__name__}'; known: {known}")
 
 
 @_details.register(Multiply)
