@@ -197,7 +197,7 @@ def _(layer: FourierBands, inputs: tuple[Format, ...]) -> Details:
         "offset": layer.offset,
         "Weight": "int16_t",
     }, {
-        "table": ("int16_t", layer.table),
+        "table": ("int16_t", layer.table.T),
         "bins_per_band": ("int", bins),
         "log2_table": ("int64_t", layer.log2_table),
     }
