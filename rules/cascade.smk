@@ -126,7 +126,9 @@ rule join_patients:
     log:
         "<results>/logs/join_patients/{cascade}-seed{seed}.log",
     wildcard_constraints:
-        cascade="|".join(["EXP-C0-baseline", "EXP-C3-stages", *QUANTISED]),
+        cascade="|".join(
+            ["EXP-C0-baseline", "EXP-C3-stages", "EXP-C5-export-verify", *QUANTISED]
+        ),
     conda:
         ENVIRONMENT
     params:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from .cascade_model import CascadeEvaluationConfig, CascadeModelConfig, CascadeTrainingConfig
+from .export import ExportConfig
 from .quantisation import QuantisationConfig
 from .sections import Positive, Section, Share
 
@@ -136,6 +137,7 @@ class CascadeConfig(Section):
     training: CascadeTrainingConfig = Field(default_factory=lambda: CascadeTrainingConfig())
     evaluation: CascadeEvaluationConfig = Field(default_factory=lambda: CascadeEvaluationConfig())
     quantisation: QuantisationConfig = Field(default_factory=lambda: QuantisationConfig())
+    export: ExportConfig = Field(default_factory=lambda: ExportConfig())
 
     @model_validator(mode="after")
     def _check_agreement(self) -> CascadeConfig:

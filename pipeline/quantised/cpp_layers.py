@@ -142,9 +142,8 @@ Details = tuple[dict[str, Any], dict[str, tuple[str, np.ndarray]]]
 
 @singledispatch
 def _details(layer: Layer, inputs: tuple[Format, ...]) -> Details:
-    raise DataError(
-        f"layer {getattr(layer, 'name', layer)}: unknown layer '{type(layer).__name__}'; known: {', '.join(LAYER_KINDS)}"
-    )
+    known = ", ".join(LAYER_KINDS)
+    raise DataError(f"layer {getattr(layer, 'name', layer)}: unknown layer '{type(layer).__name__}'; known: {known}")
 
 
 @_details.register(Multiply)
@@ -198,7 +197,7 @@ def _(layer: FourierBands, inputs: tuple[Format, ...]) -> Details:
         "offset": layer.offset,
         "Weight": "int16_t",
     }, {
-        "table": ("int16_t", layer.table),
+        "table": ("int16_t", layer.table.T),
         "bins_per_band": ("int", bins),
         "log2_table": ("int64_t", layer.log2_table),
     }

@@ -7,6 +7,7 @@ one integer matrix product.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import singledispatch
 from pathlib import Path
@@ -134,7 +135,7 @@ def _(layer: SelectElectrode, graph: Graph, inputs: Inputs, *values: str) -> str
 
 @_layer.register
 def _(layer: Conv1d, graph: Graph, inputs: Inputs, *values: str) -> str:
-    filters, per_group, kernel = layer.weight.shape
+    filters = len(layer.weight)
     depthwise = layer.groups == inputs[0].channels == filters and filters > 1
     product: Callable[..., str] = _depthwise if depthwise else _grouped
     accumulated = product(layer, graph, inputs[0], _padded(layer, graph, values[0]), _patch_steps(layer))
@@ -255,7 +256,7 @@ def _(layer: FourierBands, graph: Graph, inputs: Inputs, *values: str) -> str:
     starts = np.cumsum([0, *layer.bins_per_band])
     bands = [
         graph.summed(graph.gathered(by_bin, np.arange(low, high), 1), 1, keep=True)
-        for low, high in zip(starts[:-1], starts[1:], strict=True)
+        for low, high in itertools.pairwise(starts)
     ]
     energy = graph.add("Add", graph.add("Concat", *bands, axis=1), graph.scalar(layer.floor, np.int64))
     logarithm = graph.reshaped(_logarithm(layer, graph, energy), -1, 1, len(bands))

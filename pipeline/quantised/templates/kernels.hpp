@@ -23,23 +23,28 @@ constexpr int block_of(int filters) {
     return block;
 }
 
-// Sums of `Layer::terms` products fit `Layer::Product` for these weights and any input; longer sums use `Layer::Acc`.
-template <class Layer, int block, int per_group, int filters>
-inline void filter_block(const typename Layer::In *patch, const typename Layer::Weight *weight, const int64_t *bias,
-                         typename Layer::Out *out) {
+// total[f] += sum over i of weight[i][f] * patch[i]. Sums of `Layer::terms` products fit `Layer::Product` for these
+// weights and any input; longer sums are in `Acc`. Entries of the patch are `per_group` of every `stride` apart.
+template <class Layer, int block, int count, int per_group, int stride, int filters, class Acc>
+inline void add_products(const typename Layer::In *patch, const typename Layer::Weight *weight, Acc *total) {
     using Product = typename Layer::Product;
-    constexpr int count = Layer::K * per_group;
-    typename Layer::Acc total[block];
-    for (int f = 0; f < block; ++f) total[f] = static_cast<typename Layer::Acc>(bias[f]);
     for (int start = 0; start < count; start += Layer::terms) {
         const int end = start + Layer::terms < count ? start + Layer::terms : count;
         Product part[block] = {};
         for (int i = start; i < end; ++i) {
-            const Product value = patch[Layer::groups == 1 ? i : i / per_group * Layer::C + i % per_group];
+            const Product value = patch[per_group == stride ? i : i / per_group * stride + i % per_group];
             for (int f = 0; f < block; ++f) part[f] += Product(weight[i * filters + f]) * value;
         }
         for (int f = 0; f < block; ++f) total[f] += part[f];
     }
+}
+
+template <class Layer, int block, int per_group, int filters>
+inline void filter_block(const typename Layer::In *patch, const typename Layer::Weight *weight, const int64_t *bias,
+                         typename Layer::Out *out) {
+    typename Layer::Acc total[block];
+    for (int f = 0; f < block; ++f) total[f] = static_cast<typename Layer::Acc>(bias[f]);
+    add_products<Layer, block, Layer::K * per_group, per_group, Layer::C, filters>(patch, weight, total);
     for (int f = 0; f < block; ++f) out[f] = requantise<Layer>(total[f]);
 }
 
@@ -172,18 +177,11 @@ void multiply(const typename Layer::In *in, const typename Layer::Gate *gate, ty
 
 template <class Layer>
 void fourier_bands(const typename Layer::In *in, typename Layer::Out *out) {
-    int64_t products[2 * Layer::bins];
-    for (int r = 0; r < 2 * Layer::bins; ++r) {
-        const typename Layer::Weight *row = Layer::table + r * Layer::T;
-        int64_t sum = 0;
-        for (int start = 0; start < Layer::T; start += Layer::terms) {
-            const int end = start + Layer::terms < Layer::T ? start + Layer::terms : Layer::T;
-            typename Layer::Product part = 0;
-            for (int t = start; t < end; ++t) part += typename Layer::Product(row[t]) * in[t];
-            sum += part;
-        }
-        products[r] = shift_right(sum, Layer::product_shift);
-    }
+    constexpr int rows = 2 * Layer::bins, block = block_of(rows);
+    int64_t products[rows] = {};
+    for (int r = 0; r < rows; r += block)
+        add_products<Layer, block, Layer::T, 1, 1, rows>(in, Layer::table + r, products + r);
+    for (int r = 0; r < rows; ++r) products[r] = shift_right(products[r], Layer::product_shift);
     for (int band = 0, bin = 0; band < Layer::bands; ++band) {
         int64_t energy = Layer::floor;
         for (const int end = bin + Layer::bins_per_band[band]; bin < end; ++bin)
