@@ -58,7 +58,6 @@ rule export_cascade:
         manifest=f"{TRAINED_C4}/quantised.json",
         model=f"{TRAINED_C4}/model.safetensors",
         templates=BACK_END_SOURCES,
-        code=sources("pipeline.quantised.export_cascade"),
     output:
         export=directory(f"{C5}/export"),
         verification=f"{C5}/verification.json",
@@ -78,6 +77,7 @@ rule export_cascade:
         mem_mb=PRESET.mem_mb,
         runtime=PRESET.runtime_min,
     params:
+        code=sources_digest("pipeline.quantised.export_cascade"),
         out=lambda wildcards, input: str(Path(input.config).parent),
     shell:
         "python -m scripts.export_cascade --cfg {input.config:q} --patient {wildcards.patient:q}"
