@@ -106,7 +106,7 @@ def route_some(model: IntegerModel, windows: np.ndarray) -> IntegerModel:
     [
         ("A", "mixed", 1.0),
         ("A_lite", "int16", 5.0),
-        ("A_lite", "int8", 1e-3),
+        ("A_lite", "int8", 0.3),
         ("B", "mixed", 1.0),
         ("B", "int8", 5.0),
         ("C", "mixed", 1.0),
