@@ -177,6 +177,8 @@ def _calibrate(cfg: CascadeConfig, model: IntegerModel, windows: IeegWindows, an
     limits = cfg.evaluation
     simple, complex_ = scaled_logits(model, answers)
     table = predictions(windows, simple, complex_, np.ones(len(simple), dtype=bool))
-    chosen = calibrate(verdicts_of(table), limits.max_risk, limits.max_ictal_risk, limits.risk_level)
+    chosen = calibrate(
+        verdicts_of(table), limits.max_risk, limits.max_ictal_risk, limits.risk_level, call_budget=limits.call_budget
+    )
     print(f"margin {chosen.margin:g} (tau {threshold_of(chosen.margin):.4f}); {chosen.reason}", flush=True)
     return chosen
