@@ -91,7 +91,7 @@ def _check_logits(layer: Any, inputs: Format, network: str) -> None:
         )
 
 
-def _requantisation(layer: Any) -> dict[str, int]:
+def _requantisation(layer: Any) -> dict[str, Any]:
     output: Format = layer.output
     shift = output.exponent - layer.accumulator.exponent
     return {"shift": shift, "low": output.low, "high": output.high, "sum_bits": layer.accumulator.bits}
@@ -226,7 +226,7 @@ def _common_wave(rows: Int[np.ndarray, "R T"], places: Int[np.ndarray, "R T"], p
 
 def _window_statistics(layer: WindowStatistics, values: Format) -> list[EnginePass]:
     samples = values.time
-    bounds = {"low": layer.output.low, "high": layer.output.high}
+    bounds: dict[str, Any] = {"low": layer.output.low, "high": layer.output.high}
     mean = EnginePass(
         layer.name,
         1,
