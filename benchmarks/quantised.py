@@ -79,18 +79,23 @@ def demo_figures(results: Path) -> list[Figure]:
     ]
 
 
-def bonn_figures() -> list[Figure]:
-    """Overlapping windows of every Bonn record through both executors, simple and complex network and route bit."""
-    folder = os.environ.get("REFERENCE_DATA")
-    if not folder:
-        print("REFERENCE_DATA is not set: the Bonn rows are left out")
-        return []
-    table = Path(folder) / "eeg" / "bonn.npz"
+def bonn_signal() -> tuple[Path, Float[np.ndarray, "N 1 512"]]:
+    """The run of the Bonn table, made if missing, and its overlapping windows, standardised."""
+    table = Path(os.environ["REFERENCE_DATA"]) / "eeg" / "bonn.npz"
     results = make("bonn", f"raw_ieeg_root={table}")
     (run,) = runs_of(results)
     cfg = load_resolved_cascade(run.parent / "config.yaml")
     channel = read_parquet(Path(cfg.data.root) / "channels.parquet", ("mean", "scale")).iloc[0]
-    signal = ((overlapping_records(table) - channel["mean"]) / channel["scale"]).astype(np.float32)[:, None]
+    signal = (overlapping_records(table) - channel["mean"]) / channel["scale"]
+    return run, signal.astype(np.float32)[:, None]
+
+
+def bonn_figures() -> list[Figure]:
+    """Overlapping windows of every Bonn record through both executors, simple and complex network and route bit."""
+    if not os.environ.get("REFERENCE_DATA"):
+        print("REFERENCE_DATA is not set: the Bonn rows are left out")
+        return []
+    run, signal = bonn_signal()
     wrong, seconds = disagreements(run, signal)
     print(f"Bonn: simple model {read_json(run / 'quantised.json')['simple_model']}, {seconds:.0f} s for both executors")
     return [
@@ -120,8 +125,13 @@ def bench_figures(results: Path) -> list[Figure]:
 
 def main() -> None:
     """Make what is missing, measure, print, write."""
+    # It builds on this module.
+    from benchmarks import quantised_backends as back_ends
+
     arguments = parse_json_flag(__doc__)
-    figures = [*demo_figures(make("demo")), *bonn_figures(), *bench_figures(make("bench"))]
+    demo = make("demo")
+    figures = [*demo_figures(demo), *bonn_figures(), *bench_figures(make("bench"))]
+    figures += [*back_ends.demo_figures(demo), *back_ends.bonn_figures(), *back_ends.speed_figures(demo)]
     report(figures, arguments.json)
 
 

@@ -16,7 +16,7 @@ from .integer_model import IntegerModel
 from .integer_numpy import IntegerOutput, check_windows
 
 COMPILER = "g++"
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-Wall", "-Wextra", "-shared", "-fPIC")
+FLAGS = ("-std=c++17", "-march=native", "-Wall", "-Wextra", "-shared", "-fPIC")
 LIBRARY = "libcascade.so"
 
 
@@ -52,7 +52,7 @@ def compiler_installed() -> bool:
     return shutil.which(COMPILER) is not None
 
 
-def compile_cpp(folder: Path | str, target: Path | str) -> Path:
+def compile_cpp(folder: Path | str, target: Path | str, *, optimisation: str = "-O3") -> Path:
     """Compile the source in `folder` into the shared library `target`.
 
     Raises:
@@ -60,7 +60,7 @@ def compile_cpp(folder: Path | str, target: Path | str) -> Path:
     """
     if not compiler_installed():
         raise DataError(f"{COMPILER}: not installed; install it (Debian: apt-get install g++)")
-    command = [COMPILER, *FLAGS, "-o", str(target), str(Path(folder) / SOURCE)]
+    command = [COMPILER, optimisation, *FLAGS, "-o", str(target), str(Path(folder) / SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DataError(f"{Path(folder) / SOURCE}: {COMPILER} refuses it:\n{done.stderr[-2000:]}")

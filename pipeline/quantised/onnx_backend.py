@@ -36,7 +36,8 @@ class OnnxCascade:
             feed = {"window": windows[start : start + BATCH]}
             simple, routed = self.simple.run(["logits", "routed"], feed)
             (complex_,) = self.complex.run(["logits"], feed)
-            parts.append((simple, complex_, routed))
+            # onnxruntime's integers are C's `long long`, another numpy type of the same 64 bits.
+            parts.append((simple.astype(np.int64), complex_.astype(np.int64), routed))
         if not parts:
             empty = np.zeros((0, 2), np.int64)
             return IntegerOutput(empty, empty, np.zeros(0, bool))
