@@ -81,7 +81,7 @@ def onnx_network(network: IntegerNetwork, window: Format, margin: int | None) ->
     if margin is not None:
         outputs.append(_output("routed", TensorProto.BOOL, ["N"]))
         graph.nodes.append(helper.make_node("Not", [_believed(graph, logits, margin)], ["routed"]))
-    shape = ["N", window.channels, window.time]
+    shape: list[str | int | None] = ["N", window.channels, window.time]
     made = helper.make_graph(
         graph.nodes,
         f"{network.name}_network",
