@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 
 from ..artifacts import write_text
 from .integer_model import IntegerModel
@@ -50,7 +49,7 @@ def write_rtl(model: IntegerModel, folder: Path | str) -> list[Path]:
     return _write(Path(folder), texts)
 
 
-def write_test_vectors(model: IntegerModel, folder: Path | str, windows: Int[np.ndarray, "N C T"]) -> list[Path]:
+def write_test_vectors(model: IntegerModel, folder: Path | str, windows: np.ndarray) -> list[Path]:
     """Write a self-checking testbench beside the RTL: `tb.v`, windows, and what the integer model says of them.
 
     It ends with `PASS` and status 0 or, at the first window whose logits or route bit differ or whose cycles are not
@@ -63,7 +62,7 @@ def write_test_vectors(model: IntegerModel, folder: Path | str, windows: Int[np.
     logits = run_network(model.simple, windows)
     routed = routed_by(logits, model.routing.margin)
     expected = [int(value) for row, route in zip(logits, routed, strict=True) for value in (*row, route)]
-    count, channels, samples = windows.shape
+    count, channels, _ = windows.shape
     sizes = {
         "WINDOWS": count,
         "CHANNELS": channels,
@@ -75,7 +74,9 @@ def write_test_vectors(model: IntegerModel, folder: Path | str, windows: Int[np.
         {
             TESTBENCH: _fixed(TESTBENCH),
             "vectors.vh": "".join(f"    localparam {name} = {value};\n" for name, value in sizes.items()),
-            "test_windows.mem": hex_image([int(v) for v in windows.transpose(0, 2, 1).ravel()], model.input.window.bits),
+            "test_windows.mem": hex_image(
+                [int(v) for v in windows.transpose(0, 2, 1).ravel()], model.input.window.bits
+            ),
             "test_expected.mem": hex_image(expected, model.simple.logits.bits),
         },
     )

@@ -82,14 +82,16 @@ def _check_chain(network: IntegerNetwork) -> None:
 
 def _check_logits(layer: Any, inputs: Format, network: str) -> None:
     output = layer.output
-    if output.exponent != layer.accumulator.exponent or (output.low, output.high) != accumulator_range(layer, (inputs,)):
+    if output.exponent != layer.accumulator.exponent or (output.low, output.high) != accumulator_range(
+        layer, (inputs,)
+    ):
         raise DataError(
             f"{network}.{layer.name}: logits of exponent {output.exponent} in [{output.low}, {output.high}]; RTL gives "
             "the last accumulator itself; leave its output unquantised"
         )
 
 
-def _requantisation(layer: Any) -> dict[str, int]:
+def _requantisation(layer: Any) -> dict[str, Any]:
     output: Format = layer.output
     shift = output.exponent - layer.accumulator.exponent
     return {"shift": shift, "low": output.low, "high": output.high, "sum_bits": layer.accumulator.bits}
@@ -157,7 +159,7 @@ def _sum(layer: Sum, values: Format) -> list[EnginePass]:
 def _fourier_bands(layer: FourierBands, values: Format) -> list[EnginePass]:
     waves, first_frequency = _waveforms(layer)
     bins = len(layer.table) // 2
-    reach = int(shift_right(np.array(product_range(layer, values)[1]), layer.product_shift))
+    reach = int(shift_right(np.array([product_range(layer, values)[1]]), layer.product_shift)[0])
     products = [
         EnginePass(
             layer.name,
@@ -216,9 +218,7 @@ def _waveforms(layer: FourierBands) -> tuple[list[Int[np.ndarray, " T"]], int]:
     )
 
 
-def _common_wave(
-    rows: Int[np.ndarray, "R T"], places: Int[np.ndarray, "R T"], period: int
-) -> Int[np.ndarray, " T"]:
+def _common_wave(rows: Int[np.ndarray, "R T"], places: Int[np.ndarray, "R T"], period: int) -> Int[np.ndarray, " T"]:
     wave = np.zeros(period, rows.dtype)
     wave[places] = rows
     return wave
@@ -226,7 +226,7 @@ def _common_wave(
 
 def _window_statistics(layer: WindowStatistics, values: Format) -> list[EnginePass]:
     samples = values.time
-    bounds = {"low": layer.output.low, "high": layer.output.high}
+    bounds: dict[str, Any] = {"low": layer.output.low, "high": layer.output.high}
     mean = EnginePass(
         layer.name,
         1,

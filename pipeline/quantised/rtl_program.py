@@ -88,11 +88,6 @@ class EnginePass:
         """Operand pairs, one a cycle."""
         return self.outputs * self.positions * self.channels * self.taps
 
-    @property
-    def drain(self) -> int:
-        """Cycles from the last operand until the next pass may begin."""
-        return DRAIN_CYCLES + (self.sum_bits + LOGARITHM_CYCLES if self.logarithm else 0)
-
 
 @dataclass(frozen=True)
 class Memories:
@@ -107,9 +102,21 @@ class Memories:
     bias_starts: list[int]
 
 
+def engine_sum_bits(passes: Sequence[EnginePass]) -> int:
+    """Bits of the one accumulator; rounding looks at the bit above the ones that are cut off."""
+    return max(max(each.sum_bits, each.shift + 1) for each in passes)
+
+
+def drain_cycles(passes: Sequence[EnginePass]) -> list[int]:
+    """Cycles of each pass from its last operand until the next may begin; a logarithm takes one a bit of the sum."""
+    logarithm = engine_sum_bits(passes) + LOGARITHM_CYCLES
+    return [DRAIN_CYCLES + (logarithm if each.logarithm else 0) for each in passes]
+
+
 def window_cycles(passes: Sequence[EnginePass]) -> int:
     """Cycles from the one after a window is complete to its result, both counted; no value of a window changes it."""
-    return RESULT_CYCLES + sum(LOAD_CYCLES + each.products + each.drain for each in passes)
+    products = sum(LOAD_CYCLES + each.products for each in passes)
+    return RESULT_CYCLES + products + sum(drain_cycles(passes))
 
 
 def pack_memories(passes: Sequence[EnginePass]) -> Memories:

@@ -61,7 +61,7 @@ def _synthesised_cells(folder: Path) -> dict[str, int]:
         statistics = Path(work) / "cells.json"
         sources = " ".join(sorted(path.name for path in folder.glob("*.v") if path.name != "tb.v"))
         script = (
-            f"read_verilog -I. {sources}; synth_xilinx -family {FAMILY} -flatten -top {TOP}; "
+            f"read_verilog -defer -I. {sources}; synth_xilinx -family {FAMILY} -flatten -top {TOP}; "
             f"tee -q -o {statistics} stat -json"
         )
         done = subprocess.run(["yosys", "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)

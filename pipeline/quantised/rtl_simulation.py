@@ -17,7 +17,9 @@ from .integer_model import IntegerModel
 from .integer_numpy import check_windows
 
 TOP = "simple_path"
-COMPILER_FLAGS = "-O3 -DLOGIT_BITS={logit_bits} -DSAMPLE_BITS={sample_bits}"
+DEFINITIONS = "-DLOGIT_BITS={logit_bits} -DSAMPLE_BITS={sample_bits}"
+# The design runs for hundreds of millions of cycles; what is around it, hardly.
+COMPILER_EFFORT = "OPT_FAST=-O3 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 
 Simulated = tuple[Int[np.ndarray, "N 2"], Bool[np.ndarray, " N"], int]
 
@@ -30,8 +32,13 @@ def missing_verilator() -> str:
     return ""
 
 
-def simulate(folder: Path | str, model: IntegerModel, windows: Int[np.ndarray, "N C T"]) -> Simulated | None:
+def simulate(folder: Path | str, model: IntegerModel, windows: np.ndarray) -> Simulated | None:
     """Stream quantised windows through the RTL of `write_rtl`, built once with Verilator.
+
+    Args:
+        folder: of `write_rtl`.
+        model: what the RTL was made of; its formats only are used.
+        windows: int16 [N, C, T] from `quantise_windows`.
 
     Returns:
         Logits int64 [N, 2], route bits [N] and the most cycles that a window took; None where Verilator is not
@@ -60,11 +67,21 @@ def _build(folder: Path, work: Path) -> Path:
         raise DataError(f"{folder}: holds no {TOP}.v; write the RTL first")
     main = work / "simulate.cpp"
     main.write_text((files(__package__) / "rtl" / "simulate.cpp").read_text())
-    flags = COMPILER_FLAGS.format(
+    flags = DEFINITIONS.format(
         logit_bits=_parameter(folder, "LOGIT_BITS"), sample_bits=_parameter(folder, "SAMPLE_BITS")
     )
     command = ["verilator", "--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "fast"]
-    command += ["-Wno-fatal", "-Wno-WIDTH", "-CFLAGS", flags, "-I" + str(folder), "--top-module", TOP]
+    command += [
+        "-Wno-fatal",
+        "-Wno-WIDTH",
+        "-CFLAGS",
+        flags,
+        "-MAKEFLAGS",
+        COMPILER_EFFORT,
+        "-I" + str(folder),
+        "--top-module",
+        TOP,
+    ]
     command += ["--Mdir", str(work / "build"), *map(str, sources), str(main)]
     _run(command, folder)
     return work / "build" / f"V{TOP}"

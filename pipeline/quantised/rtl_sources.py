@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .integer_arithmetic import signed_bits
 from .integer_model import FourierBands, IntegerModel
 from .rtl_lowering import electrode_of
-from .rtl_program import CENTRED, WEIGHTS, EnginePass, Memories, Operand
+from .rtl_program import CENTRED, WEIGHTS, EnginePass, Memories, Operand, drain_cycles, engine_sum_bits
 
 WEIGHT_BITS = 16
 LARGEST_PLAIN = 2**31
@@ -87,10 +87,9 @@ def _engine_sizes(model: IntegerModel, passes: Sequence[EnginePass], memories: M
         "X_BITS": x_bits,
         "A_BITS": a_bits,
         "B_BITS": max(WEIGHT_BITS, a_bits if squares else 0),
-        # Rounding looks at the bit above the ones that are cut off.
-        "SUM_BITS": max(max(each.sum_bits, each.shift + 1) for each in passes),
+        "SUM_BITS": engine_sum_bits(passes),
         "SHIFT_BITS": unsigned_bits(max(each.shift for each in passes)),
-        "DRAIN_BITS": unsigned_bits(max(each.drain for each in passes)),
+        "DRAIN_BITS": unsigned_bits(max(drain_cycles(passes))),
         "BIAS_BITS": _bias_bits(memories),
         "LAYER_BITS": unsigned_bits(len(passes)),
         "COUNT_BITS": unsigned_bits(max(max(x.outputs, x.positions, x.channels, x.taps) for x in passes)),
@@ -125,15 +124,15 @@ def _bias_bits(memories: Memories) -> int:
 def _fields(passes: Sequence[EnginePass], memories: Memories) -> dict[str, list[int]]:
     plain = ("reads_window", "wave", "maximum", "to_mean", "to_logits", "operand", "x_base", "y_base")
     loops = ("channel_step", "position_step", "output_step", "taps", "channels", "positions", "outputs")
-    rounding = ("first_frequency", "shift", "drain", "low", "high")
+    rounding = ("first_frequency", "shift", "low", "high")
     fields = {name: [int(getattr(each, name)) for each in passes] for name in (*plain, *loops, *rounding)}
     return fields | {
+        "drain": drain_cycles(passes),
         "last_layer": [int(each is passes[-1]) for each in passes],
         "to_logarithm": [int(each.logarithm) for each in passes],
         "has_bias": [int(each.biases is not None) for each in passes],
         "w_base": [
-            start if each.operand in WEIGHTS else 0
-            for start, each in zip(memories.weight_starts, passes, strict=True)
+            start if each.operand in WEIGHTS else 0 for start, each in zip(memories.weight_starts, passes, strict=True)
         ],
         "b_base": memories.bias_starts,
     }
@@ -141,9 +140,7 @@ def _fields(passes: Sequence[EnginePass], memories: Memories) -> dict[str, list[
 
 _WIDTHS = {
     "operand": "[2:0] ",
-    **dict.fromkeys(
-        ["x_base", "y_base", "channel_step", "position_step", "output_step"], "[X_ADDRESS_BITS-1:0] "
-    ),
+    **dict.fromkeys(["x_base", "y_base", "channel_step", "position_step", "output_step"], "[X_ADDRESS_BITS-1:0] "),
     **dict.fromkeys(["taps", "channels", "positions", "outputs", "first_frequency"], "[COUNT_BITS-1:0] "),
     **dict.fromkeys(["low", "high"], "signed [X_BITS-1:0] "),
     "w_base": "[W_ADDRESS_BITS-1:0] ",

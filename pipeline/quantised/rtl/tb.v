@@ -1,6 +1,5 @@
 // Streams the test windows through `simple_path`, electrode after electrode and sample after sample, and compares
-// logits, route bit and cycles with the integer model's. Ends at the first difference.
-`timescale 1ns / 1ps
+// logits, verdict, route bit and cycles with the integer model's. Ends at the first difference.
 module tb #(
 `include "parameters.vh"
 );
@@ -15,6 +14,10 @@ module tb #(
     reg [LOGIT_BITS-1:0] expected [0:3*WINDOWS-1];
     wire ready, busy, valid, ictal, to_complex;
     wire signed [LOGIT_BITS-1:0] logit_0, logit_1;
+    wire signed [LOGIT_BITS-1:0] expected_0 = expected[3 * results];
+    wire signed [LOGIT_BITS-1:0] expected_1 = expected[3 * results + 1];
+    wire [LOGIT_BITS-1:0] expected_route_word = expected[3 * results + 2];
+    wire expected_route = expected_route_word[0];
     wire sending = !reset && sent < WINDOW_WORDS;
 
     simple_path dut (
@@ -39,11 +42,10 @@ module tb #(
         end
         cycles <= !busy || valid ? 0 : cycles + 1;
         if (valid) begin
-            if (logit_0 !== expected[3 * results] || logit_1 !== expected[3 * results + 1]
-                    || to_complex !== expected[3 * results + 2][0]) begin
-                $display("FAIL window %0d: logits %0d, %0d, route %0d; expected %0d, %0d, %0d", results, logit_0, logit_1,
-                    to_complex, $signed(expected[3 * results]), $signed(expected[3 * results + 1]),
-                    expected[3 * results + 2]);
+            if (logit_0 !== expected_0 || logit_1 !== expected_1 || to_complex !== expected_route
+                    || ictal !== (expected_1 > expected_0)) begin
+                $display("FAIL window %0d: logits %0d, %0d, ictal %0d, route %0d; expected %0d, %0d, %0d, %0d", results,
+                    logit_0, logit_1, ictal, to_complex, expected_0, expected_1, expected_1 > expected_0, expected_route);
                 $fatal(1, "the RTL differs from the integer model");
             end
             if (cycles + 1 != EXPECTED_CYCLES) begin
