@@ -49,7 +49,8 @@ def write_result(
     """Write everything into the run folder of the patient; `stages` is that of EXP-C3-stages."""
     write_integer_model(out / INTEGER_MODEL, result.model)
     write_json(out / "quantised.json", _manifest(cfg, patient, result, stages, out))
-    weights = {name: value.detach().contiguous() for name, value in result.cascade.float().state_dict().items()}
+    # In float64, as they were converted: the centred biases lie between two floats of 32 bits.
+    weights = {name: value.detach().contiguous() for name, value in result.cascade.state_dict().items()}
     write_bytes(out / "model.safetensors", save(weights))
     write_parquet(out / "calibration.parquet", result.calibration.table)
     write_parquet(out / "history.parquet", pd.DataFrame(state.history, columns=HISTORY_COLUMNS))

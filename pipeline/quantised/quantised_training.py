@@ -117,13 +117,13 @@ def load_quantised(cfg: CascadeConfig, patient: str, stages: Path, out: Path) ->
     manifest = read_json(out / "quantised.json")
     windows = IeegWindows(cfg.data.root, patient, "train")
     trained = load_trained(cfg, stages, read_json(stages / "cascade.json"), windows)
-    cascade = quantise_cascade(trained, cfg.quantisation.widths, scale_windows(cfg, windows))
+    cascade = quantise_cascade(trained, cfg.quantisation.widths, scale_windows(cfg, windows)).double()
     try:
         cascade.load_state_dict(load_file(out / "model.safetensors"))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise DataError(f"{out}/model.safetensors: not this run's ({error}); make EXP-C4-qat again") from error
     margin = manifest["margin"]
-    cascade = cascade.double().eval()
+    cascade.eval()
     cascade.margin.fill_(float("inf") if margin is None else margin)
     return cascade
 
