@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.browser import console_errors, missing_browser, open_browser, ready_ms, requests_of
+from benchmarks.browser import console_errors, missing_browser, open_browser, requests_of
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -47,10 +47,6 @@ def test_it_asks_for_nothing_and_complains_of_nothing_even_when_all_figures_live
     wait_for(browser, "[...document.querySelectorAll('.plot')].every((p) => p.dataset.live === 'yes')")
     assert requests_of(browser, page) == []
     assert console_errors(browser) == []
-
-
-def test_it_is_ready_within_a_second(browser: Chrome, page: Path) -> None:
-    assert ready_ms(browser, page) <= 1000
 
 
 def test_a_live_figure_is_as_large_as_the_still_one(browser: Chrome, page: Path) -> None:
