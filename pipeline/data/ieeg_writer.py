@@ -17,8 +17,9 @@ from .ieeg_plan import PlannedRecording
 from .ieeg_recording import ReadSamples, read_in_blocks
 from .ieeg_resampling import ratio, resampled, resampled_length, rounded
 
-# The data set's own HDF5 chunks are this long, so each is decompressed once; 128 channels take 47 MB.
-BLOCK_S = 180.0
+# A block of 128 channels takes 8 or 16 MB: beyond 32 MB the allocator returns memory to the system and asks for it anew
+# each time, which takes longer than reading. HDF5 keeps its chunks of 180 s unpacked meanwhile.
+BLOCK_S = 60.0
 # Windows made at a time: few enough that every further look at them is a look into the cache.
 TILE = 8
 
