@@ -20,13 +20,27 @@ def polyphase(samples, taps, up, down, first, count):
     half = (len(taps) - 1) // 2
     electrodes = samples.shape[1]
     made = np.zeros((count, electrodes), np.float32)
+    owns, weights = np.empty(len(taps) + 3, np.int64), np.empty(len(taps) + 3, np.float32)
     for new in range(count):
-        row = made[new]
         place = first * up + new * down
+        reached = 0
         for own in range((place - half + up - 1) // up, (place + half) // up + 1):
             weight = taps[half + place - own * up]
             if weight != 0.0:
-                given = samples[own]
-                for electrode in range(electrodes):
-                    row[electrode] += weight * given[electrode]
+                owns[reached], weights[reached] = own, weight
+                reached += 1
+        # Four at a time, so that a sum is loaded and stored once for four; spare ones repeat the last with weight 0.
+        for spare in range(reached, reached + 3):
+            owns[spare], weights[spare] = owns[reached - 1], np.float32(0.0)
+        row = made[new]
+        for k in range(0, reached, 4):
+            one, two, three, four = samples[owns[k]], samples[owns[k + 1]], samples[owns[k + 2]], samples[owns[k + 3]]
+            w_one, w_two, w_three, w_four = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+            for electrode in range(electrodes):
+                row[electrode] += (
+                    w_one * one[electrode]
+                    + w_two * two[electrode]
+                    + w_three * three[electrode]
+                    + w_four * four[electrode]
+                )
     return made

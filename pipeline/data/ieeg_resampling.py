@@ -83,6 +83,7 @@ def rounded(read: ReadSamples) -> ReadSamples:
     limits = np.iinfo(np.int16)
 
     def read_stretch(start: int, stop: int) -> np.ndarray:
-        return np.rint(read(start, stop)).clip(limits.min, limits.max).astype(np.int16)
+        values = np.rint(read(start, stop))
+        return np.clip(values, limits.min, limits.max, out=values).astype(np.int16)
 
     return read_stretch
