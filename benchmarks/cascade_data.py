@@ -116,6 +116,8 @@ def peak_recordings(hour: Hour, out: Path) -> float:
 def loading_figures() -> list[Figure]:
     """Peak memory and time over a plain read, per format."""
     figures = []
+    # Not the system's folder for temporary files, which may lie in memory.
+    Path("results").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir="results") as folder:
         root = Path(folder).resolve()
         for name, hour in write_files(root).items():

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 @no_type_check
 def polyphase(samples, taps, up, down, first, count):
     """`count` new samples [F, C] from own samples [N, C] of one stretch.

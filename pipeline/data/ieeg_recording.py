@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
@@ -14,6 +17,7 @@ from jaxtyping import Shaped
 ReadSamples = Callable[[int, int], Shaped[np.ndarray, "C N"]]
 OpenSignal = Callable[[], AbstractContextManager[ReadSamples]]
 Span = tuple[float, float]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,16 @@ def read_in_blocks(read: ReadSamples, samples: int, block: int) -> ReadSamples:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     return read_stretch
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items in the same order, each made in a second thread while the one before is used.
+
+    Reading and unpacking leave the interpreter free. What making an item raises is raised where it is used.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        # In a list, because no item is a sign that there are no more.
+        coming = beside.submit(list, islice(items, 1))
+        while made := coming.result():
+            coming = beside.submit(list, islice(items, 1))
+            yield made[0]

@@ -14,11 +14,11 @@ from ..config.cascade import CascadeDataConfig
 from ..errors import DataError
 from .ieeg_labels import WindowLabel, label_windows, thin_interictal
 from .ieeg_plan import PlannedRecording
-from .ieeg_recording import ReadSamples, read_in_blocks
+from .ieeg_recording import ReadSamples, one_ahead, read_in_blocks
 from .ieeg_resampling import ratio, resampled, resampled_length, rounded
 
 # A block of 128 channels takes 8 or 16 MB: beyond 32 MB the allocator returns memory to the system and asks for it anew
-# each time, which takes longer than reading. HDF5 keeps its chunks of 180 s unpacked meanwhile.
+# each time, which takes longer than reading.
 BLOCK_S = 60.0
 # Windows made at a time: few enough that every further look at them is a look into the cache.
 TILE = 8
@@ -104,11 +104,10 @@ def cut_recording(planned: PlannedRecording, config: CascadeDataConfig, target: 
         read_new = resampled(read_some, recording.n_samples, change)
         if integers and change != 1:
             read_new = rounded(read_new)
-        for begin in range(0, len(starts), TILE):
-            tile = np.flatnonzero(kept[begin : begin + TILE]) + begin
-            if not len(tile):
-                continue
-            windows = _windows(read_new, starts[tile], window, channels, dtype)
+        tiles = [np.flatnonzero(kept[begin : begin + TILE]) + begin for begin in range(0, len(starts), TILE)]
+        tiles = [tile for tile in tiles if len(tile)]
+        made = (_windows(read_new, starts[tile], window, channels, dtype) for tile in tiles)
+        for tile, windows in zip(tiles, one_ahead(made), strict=True):
             nan_channels[rows[tile]] = _observe(sums, windows, labels[tile] == WindowLabel.INTERICTAL)
             file.write(windows.data)
     return CutRecording(starts / rate_hz, labels, nan_channels, sums)

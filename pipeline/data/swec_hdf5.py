@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError
 from .ieeg_layout import RecordingFile
-from .ieeg_recording import BadRecording, ReadSamples, Recording, Span
+from .ieeg_recording import BadRecording, ReadSamples, Recording, Span, read_in_blocks
 from .swec_mat import checked_seizures, cut_to
 
 SIGNAL = "data/ieeg"
@@ -76,7 +76,8 @@ def open_h5(path: Path) -> Iterator[Any]:
     import hdf5plugin  # noqa: F401  (registers the compression filters)
 
     try:
-        file = h5py.File(path, "r", rdcc_nbytes=1 << 27)
+        # Chunks of the data set do not fit this cache, so that they are unpacked straight into the array asked for.
+        file = h5py.File(path, "r", rdcc_nbytes=1 << 20)
     except OSError as error:
         raise DataError(f"{path}: not a readable HDF5 file, perhaps cut short ({error}); fetch it again") from error
     with file:
@@ -111,7 +112,9 @@ def _part(part: RecordingFile, begins: int, seizures_s: Sequence[Span], total_ra
                         f"{part.path}: samples {start}-{stop} cannot be read ({error}); fetch it"
                     ) from error
 
-            yield read
+            # Whole chunks, so that none is unpacked twice.
+            chunk = signal.chunks[1] if signal.chunks else 0
+            yield read_in_blocks(read, samples, chunk) if chunk >= rate_hz else read
 
     return Recording(
         patient=part.patient,
