@@ -135,3 +135,20 @@ def test_an_infinite_margin_routes_every_window(run):
     always = replace(model, routing=integer_routing(model.simple.logits, float("inf")))
     low = np.full((1, 10, 512), model.input.window.low, np.int16)
     assert run_integer_model(always, low).routed.all()
+
+
+def test_the_budget_of_calls_is_kept_after_quantisation(root, stages, run, tmp_path):
+    def called(folder: Path) -> float:
+        table = read_parquet(folder / "predictions.parquet")
+        return table.loc[table["split"] == "calibration", "routed"].mean()
+
+    assert config(root).evaluation.call_budget == 0.05
+    quantise_patient(config(root, **{"evaluation.call_budget": 0.0}), "P1", stages, tmp_path / "loosest")
+    quantise_patient(config(root, **{"evaluation.call_budget": 0.5}), "P1", stages, tmp_path / "half")
+    margins = {
+        name: json.loads((folder / "quantised.json").read_text())["margin"]
+        for name, folder in {"loosest": tmp_path / "loosest", "default": run, "half": tmp_path / "half"}.items()
+    }
+    assert margins["loosest"] <= margins["default"] <= margins["half"]
+    assert margins["loosest"] < margins["half"]
+    assert called(tmp_path / "loosest") <= called(run) <= called(tmp_path / "half") <= 0.5
