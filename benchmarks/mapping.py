@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.artifacts import read_json
 from pipeline.errors import DataError
 from pipeline.mapping.instance import MappingInstance, read_instance
@@ -30,6 +32,8 @@ from .mapping_rivals import cp_sat, has_cp_sat, plain_annealing
 # (K, S): solver seconds, percent above the best known
 BARS = {(24, 4): (2, 0.1), (24, 16): (5, 1), (24, 64): (5, 1), (48, 4): (5, 1), (48, 16): (5, 1), (48, 64): (15, 2),
         (200, 4): (15, 2), (200, 16): (15, 2), (200, 64): (30, 3)}  # fmt: skip
+
+RIVAL_SEEDS = {1.0: 5, 5.0: 3}
 
 
 def main() -> None:
@@ -89,7 +93,10 @@ def quality() -> list[Figure]:
 
 
 def rivals(limits_s: list[float]) -> list[Figure]:
-    """K >= 48 at each limit against CP-SAT and plain annealing: the better rival over us, at least 1."""
+    """K >= 48 at each limit against CP-SAT and plain annealing: the better rival over us, at least 1.
+
+    Searches are lucky or not within a second or five: ours and annealing are means over `RIVAL_SEEDS` seeds.
+    """
     figures = []
     if not has_cp_sat():
         print("ortools is not installed (extra `bench`): CP-SAT is left out")
@@ -101,14 +108,26 @@ def rivals(limits_s: list[float]) -> list[Figure]:
             kind: Objective = "serial" if objective == "serial" else "balanced"
             exact = cp_sat(instance, kind, limits_s) if has_cp_sat() else {}
             for seconds in limits_s:
-                ours = solve_instance(instance, kind, seconds=seconds, clock=time.process_time).value_ms
-                annealing = plain_annealing(instance, kind, seconds)
+                ours, annealing = over_seeds(instance, kind, seconds)
                 theirs = min(annealing, exact.get(seconds, math.inf))
                 print(f"{name:<12}{objective:<10}{seconds:>4.0f}{ours:>12.5f}{annealing:>12.5f}"
                       f"{exact.get(seconds, math.inf):>12.5f}  {theirs / ours:.4f}", flush=True)  # fmt: skip
                 figures.append(Figure(f"{name} {objective} {seconds:.0f} s: best rival / ours",
                                       min(theirs / ours, 1e3), "x", 1.0 - 1e-9, "higher"))  # fmt: skip
     return figures
+
+
+def over_seeds(instance: MappingInstance, objective: Objective, seconds: float) -> tuple[float, float]:
+    """Mean values of ours and of plain annealing, in turns."""
+    values = [
+        (
+            solve_instance(instance, objective, seconds=seconds, seed=seed, clock=time.process_time).value_ms,
+            plain_annealing(instance, objective, seconds, seed),
+        )
+        for seed in range(RIVAL_SEEDS.get(seconds, 1))
+    ]
+    ours, annealing = np.mean(values, axis=0)
+    return float(ours), float(annealing)
 
 
 def scale() -> list[Figure]:
