@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from ..config.chips import ChipType
@@ -132,11 +133,15 @@ def build_segments_from_model(
     layers = layer_costs(model, batch, precision) if callable(layer_costs) else layer_costs
     if not layers:
         raise ConfigError("the model has no layers: there is nothing to map")
-    segments = [
-        _segment(position, layers[start : start + size], batch, precision)
-        for position, start in enumerate(range(0, len(layers), size))
-    ]
-    return chain(segments)
+    groups = [layers[start : start + size] for start in range(0, len(layers), size)]
+    arriving = _token_bytes([group[0] for group in groups], batch * precision)
+    leaving = arriving if size == 1 else _token_bytes([group[-1] for group in groups], batch * precision)
+    return chain(
+        [
+            _segment(position, group, precision, *traffic)
+            for position, (group, *traffic) in enumerate(zip(groups, arriving, leaving, strict=True))
+        ]
+    )
 
 
 _DEFAULTS = {"segment_size": 2, "batch_size": 1, "precision_bytes": 4}
@@ -150,11 +155,28 @@ def chain(segments: list[Segment]) -> list[Segment]:
     return segments
 
 
-def _segment(position: int, layers: Sequence[LayerCostRow], batch: int, precision: int) -> Segment:
+def _token_bytes(layers: Sequence[LayerCostRow], bytes_per_value: int) -> Sequence[Number]:
+    """Bytes of the tokens each layer works on; live numbers in one operation, since every training step needs them."""
+    tokens = [layer.seq_len for layer in layers]
+    factors = [float(bytes_per_value * layer.embed_dim) for layer in layers]
+    live = [one for one in tokens if isinstance(one, Tensor)]
+    if len(live) < len(tokens):
+        return [one * factor for one, factor in zip(tokens, factors, strict=True)]
+    together = torch.stack(live)
+    return (together * together.new_tensor(factors)).unbind()
+
+
+def _segment(
+    position: int,
+    layers: Sequence[LayerCostRow],
+    precision: int,
+    traffic_in_bytes: Number,
+    traffic_out_bytes: Number,
+) -> Segment:
     flops = _total([layer.flops for layer in layers])
     weights = _total([layer.bytes_weights for layer in layers])
     moved = _total([layer.bytes_activations for layer in layers])
-    first, last = layers[0], layers[-1]
+    first = layers[0]
     kinds = {layer.kind for layer in layers}
     return Segment(
         id=position,
@@ -166,8 +188,8 @@ def _segment(position: int, layers: Sequence[LayerCostRow], batch: int, precisio
         num_heads=first.num_heads,
         mlp_ratio=first.mlp_ratio,
         precision=precision,
-        traffic_in_bytes=first.seq_len * (batch * precision * first.embed_dim),
-        traffic_out_bytes=last.seq_len * (batch * precision * last.embed_dim),
+        traffic_in_bytes=traffic_in_bytes,
+        traffic_out_bytes=traffic_out_bytes,
         attn_flops_ratio=_attention_share(layers),
         weight_bytes=weights,
         act_bytes=max(getattr(layer, "bytes_resident", layer.bytes_activations) for layer in layers),
