@@ -57,8 +57,9 @@ class KernelRows:
 
     def fused_attention(self, groups: Tensor, tokens: Tensor, head_dim: Tensor) -> LayerTable:
         """Attention of `groups` heads over `tokens` that never writes its scores."""
-        moved = 4.0 * groups * tokens * head_dim * self.number_bytes
-        flops = 4.0 * groups * tokens * tokens * head_dim
+        values = groups * tokens * head_dim
+        moved = 4.0 * self.number_bytes * values
+        flops = 4.0 * values * tokens
         return self._table("sdpa", flops, moved, self._none, moved, tokens, tokens, head_dim, groups=groups)
 
     def norm(self, rows: Tensor, width: Tensor) -> LayerTable:

@@ -52,8 +52,8 @@ class KeepRatios:
 
     def __post_init__(self) -> None:
         names = ("tokens", "heads", "channels", "attention", "mlp")
-        values = torch.cat([getattr(self, name).detach() for name in names])
-        if bool(((values >= 0.0) & (values <= 1.0 + 1e-6)).all()):
+        least, most = torch.cat([getattr(self, name).detach() for name in names]).aminmax()
+        if least.item() >= 0.0 and most.item() <= 1.0 + 1e-6:
             return
         for name in names:
             values = getattr(self, name).detach()
@@ -64,7 +64,7 @@ class KeepRatios:
         """The ratios of a network of `depth` blocks: its block l takes those of block floor(l·L/depth)."""
         trained = self.tokens.shape[0]
         index = torch.arange(depth) * trained // depth
-        return replace(self, **{name: getattr(self, name)[index] for name in vars(self)})
+        return KeepRatios(*torch.stack(list(vars(self).values()))[:, index].unbind())
 
     def detach(self) -> KeepRatios:
         """The same numbers without gradients."""

@@ -33,6 +33,7 @@ def layers_chart(data: pd.DataFrame, description: str) -> dict[str, Any]:
                     "scale_spread_bits:Q",
                     title="bits by which the smallest output channel falls short of the largest",
                     scale=alt.Scale(domainMin=0, nice=True),
+                    axis=alt.Axis(tickCount=6),
                 ),
                 y=alt.Y("layer:N", title=f"{network} network", sort=list(own["layer"]), axis=alt.Axis(grid=True)),
                 description="label:N",
