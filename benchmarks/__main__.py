@@ -11,7 +11,7 @@ from pipeline.machine import machine_line
 
 NAMES = (
     "loader", "workflow", "training", "pruning", "mapping", "layout", "proxy", "hardware_loss", "version_c", "cascade",
-    "cascade_data", "quantised", "faults", "report",
+    "quantised", "faults", "report",
 )  # fmt: skip
 RESULTS = Path("benchmarks/results")
 

@@ -1,7 +1,7 @@
 """Figures of the quantised cascade: presets `demo` and `bench`, and the Bonn table of REFERENCE_DATA.
 
 Snakemake makes the experiments first, which does nothing where they are up to date; without REFERENCE_DATA the Bonn
-rows are left out and said to be.
+rows are left out and said to be, as are those of the Verilog without Verilator and yosys.
 """
 
 from __future__ import annotations
@@ -125,13 +125,15 @@ def bench_figures(results: Path) -> list[Figure]:
 
 def main() -> None:
     """Make what is missing, measure, print, write."""
-    # It builds on this module.
+    # They build on this module.
     from benchmarks import quantised_backends as back_ends
+    from benchmarks import quantised_rtl as rtl
 
     arguments = parse_json_flag(__doc__)
     demo = make("demo")
     figures = [*demo_figures(demo), *bonn_figures(), *bench_figures(make("bench"))]
     figures += [*back_ends.demo_figures(demo), *back_ends.bonn_figures(), *back_ends.speed_figures(demo)]
+    figures += rtl.demo_figures(demo)
     report(figures, arguments.json)
 
 

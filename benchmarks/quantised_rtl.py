@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -94,13 +95,13 @@ def figures_of(title: str, model: IntegerModel, windows: np.ndarray) -> list[Fig
     ]
 
 
-def main() -> None:
-    """Make what is missing, measure, print, write."""
-    arguments = parse_json_flag(__doc__)
+def demo_figures(results: Path) -> list[Figure]:
+    """Simulation and synthesis of a patient's own model and of one of every other kind; none without the tools."""
     missing = missing_verilator() or missing_yosys()
     if missing:
-        sys.exit(missing)
-    run = runs_of(make("demo"))[0]
+        print(f"no figures of the generated Verilog: {missing}")
+        return []
+    run = runs_of(results)[0]
     cfg = load_resolved_cascade(run.parent / "config.yaml")
     model, picked = read_integer_model(run / "integer_model"), read_json(run / "quantised.json")["simple_model"]
     windows = patient_windows(cfg, run.name, model)
@@ -109,6 +110,15 @@ def main() -> None:
         if variant != picked:
             other = untrained(cfg, run.name, variant)
             figures += figures_of(variant, other, patient_windows(cfg, run.name, other))
+    return figures
+
+
+def main() -> None:
+    """Make what is missing, measure, print, write."""
+    arguments = parse_json_flag(__doc__ or "")
+    figures = demo_figures(make("demo"))
+    if not figures:
+        sys.exit(1)
     report(figures, arguments.json)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ def test_all_makes_every_experiment_and_the_report(finished: Path) -> None:
 
 def test_second_run_does_nothing(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, "--cores", "2").text
+
+
+def test_export_folders_verify_themselves_as_the_workflow_left_them(finished: Path) -> None:
+    folders = sorted(finished.glob("results/tiny/EXP-C5-export-verify/seed*/*/export"))
+    assert folders
+    for folder in folders:
+        command = ["make", "verify", f"PYTHON={sys.executable}"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_edit_of_audio_code_replans_audio_and_its_training_only(finished: Path, edited) -> None:
