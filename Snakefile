@@ -50,7 +50,11 @@ onstart:
 
 
 onsuccess:
-    print(f"done; open {RESULTS}/report/index.html", file=sys.stderr)
+    page = Path(RESULTS) / "report/index.html"
+    print(
+        f"done; open {page}" if page.is_file() else f"done; see {RESULTS}/",
+        file=sys.stderr,
+    )
 
 
 onerror:
