@@ -48,6 +48,7 @@ from pipeline.codesign.type_search import (
     polish,
 )
 from pipeline.config.hardware import HwConfig
+from pipeline.garbage_collection import collect_rarely
 from pipeline.hw_proxy.workload import KeepRatios
 from pipeline.layout.instance import Region
 from pipeline.layout.start import grid_centres
@@ -298,6 +299,7 @@ def step_figures() -> list[Figure]:
     """Time of the hardware loss, from gates to gradients, in a training step of the demo's pruned network."""
     from benchmarks.version_c_step import training_step
 
+    collect_rarely()  # as every script does
     network_step, gates_of = training_step()
     steps = {"training step without hardware": network_step}
     cfg, layout = loss_cfg(), WaferLayout(SLOTS, WAFER, LayoutSettings(grid_pitch_mm=PITCH_MM, gap_mm=GAP_MM))

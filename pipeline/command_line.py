@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .garbage_collection import collect_rarely
 
 # Most scripts take `exit_code` alone and should start without the configuration's models.
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _resolve_cascade(arguments: argparse.Namespace, default: str, assignments: d
 
 def exit_code(main: Callable[[], None]) -> int:
     """Run a script's main function and turn what the user can mend into exit code 2."""
+    collect_rarely()
     try:
         main()
     except InputError as error:
