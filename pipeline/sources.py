@@ -34,9 +34,13 @@ def sources(module: str) -> list[str]:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
+    _require(module)
+    return sorted(relative(path) for path in _closure(module))
+
+
+def _require(module: str) -> None:
     if _file_of(module) is None:
         raise ModuleNotFoundError(f"{module}: no such module under {ROOT}")
-    return sorted(relative(path) for path in _closure(module))
 
 
 def relative(path: Path) -> str:
@@ -45,11 +49,13 @@ def relative(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+@cache
 def sources_digest(module: str) -> str:
     """One hash over the content of `sources(module)`."""
+    _require(module)
     digest = hashlib.sha256()
-    for name in sources(module):
-        digest.update(_content_digest(Path(name).resolve()))
+    for file in sorted(_closure(module), key=str):
+        digest.update(_content_digest(file))
     return digest.hexdigest()
 
 
@@ -74,11 +80,8 @@ def _closure(module: str) -> frozenset[Path]:
 
 @cache
 def _file_of(module: str) -> Path | None:
-    base = ROOT.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
+    base = f"{ROOT}/{module.replace('.', '/')}"
+    return next((path for path in (Path(f"{base}.py"), Path(f"{base}/__init__.py")) if path.is_file()), None)
 
 
 def _parents(module: str) -> list[str]:
@@ -103,9 +106,10 @@ def _stamp(file: Path) -> list[int]:
 def _parsed_before() -> dict[str, dict[str, Any]]:
     """The imports of each file when it was last parsed; written back when this process ends.
 
-    Parsing the whole package costs most of a second, and every job asks. Kept where Python keeps what it compiled.
+    Parsing the whole package costs most of a second, and every job asks. Kept in Snakemake's own folder of the
+    working directory, where there is one: what asks often is a workflow.
     """
-    path = ROOT / PACKAGE / "__pycache__" / "imports.json"
+    path = Path(".snakemake").resolve() / "imports.json"
     known: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(DataError):
         known = read_json(path)

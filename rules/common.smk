@@ -3,6 +3,7 @@ import json
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
@@ -164,16 +165,20 @@ def data_tables():
     return tables if SETTINGS.from_frames else [*tables, f"{DATA_ROOT}/audio.parquet"]
 
 
+@cache
+def resolved_once(experiment, seed):
+    """The configuration of one run; a plan asks for each several times."""
+    return resolve_experiment(experiment, SETTINGS.preset, seed)
+
+
 def resolved(wildcards):
     """The configuration of one run."""
-    return resolve_experiment(
-        wildcards.experiment, SETTINGS.preset, int(wildcards.seed)
-    )
+    return resolved_once(wildcards.experiment, int(wildcards.seed))
 
 
 def training_data(wildcards):
     """The tables a run reads: frames always, sound only if it uses sound."""
-    run = resolve_experiment(wildcards.experiment, SETTINGS.preset, int(wildcards.seed))
+    run = resolved(wildcards)
     tables = [f"{run.data.root}/manifest.parquet"]
     if run.training.mode != "dense_baseline" and run.data.truth:
         tables.append(run.data.truth)
@@ -246,8 +251,7 @@ def pruned_runs():
         name
         for name, entry in EXPERIMENTS.items()
         if entry.phase != "smoke"
-        and resolve_experiment(name, SETTINGS.preset, 0).training.mode
-        == "single_device_ast"
+        and resolved_once(name, 0).training.mode == "single_device_ast"
     ]
     return expand(f"{RESULTS}/{{name}}/seed{{seed}}", name=names, seed=PRESET.seeds)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import read_json, write_json
 from pipeline.sources import sources
 
 
@@ -40,3 +42,37 @@ def test_paths_are_absolute_outside_the_working_directory(tmp_path: Path, monkey
     inside = sources("pipeline.errors")
     monkeypatch.chdir(tmp_path)
     assert [Path(path).is_absolute() for path in (*inside, *sources("pipeline.errors"))] == [False] * 2 + [True] * 2
+
+
+def asked_in(folder: Path) -> set[str]:
+    code = "from pipeline.sources import sources; print('\\n'.join(sources('pipeline.artifacts')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    return {Path(line).name for line in done.stdout.split()}
+
+
+def test_a_workflow_parses_each_file_once_and_again_when_it_was_edited(tmp_path: Path) -> None:
+    kept = tmp_path / ".snakemake" / "imports.json"
+    kept.parent.mkdir()
+    asked = asked_in(tmp_path)
+    artifacts = next(key for key in read_json(kept) if key.endswith("artifacts.py"))
+
+    forgot = read_json(kept)
+    forgot[artifacts]["imports"] = []
+    write_json(kept, forgot)
+    assert asked_in(tmp_path) == {"artifacts.py", "__init__.py"} < asked
+
+    forgot[artifacts]["stamp"] = [0, 0]
+    write_json(kept, forgot)
+    assert asked_in(tmp_path) == asked
+
+
+def test_nothing_is_kept_where_there_is_no_workflow(tmp_path: Path) -> None:
+    asked_in(tmp_path)
+    assert not list(tmp_path.iterdir())
