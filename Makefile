@@ -24,7 +24,7 @@ run: setup  ## make everything of PRESET (default demo): data, models, report; c
 	$(BIN)/python -m scripts.run_workflow --cores $(CORES) --config preset=$(PRESET)
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## formatting, lint, types, layers, workflow lint
 	$(BIN)/ruff format --check .
