@@ -136,6 +136,8 @@ def checked_weights(cfg: Any) -> HwLossConfig:
     Raises:
         ConfigError: a weight is missing or negative, or a mode unknown; names it.
     """
+    if isinstance(cfg, HwLossConfig):
+        return cfg
     given = {name: getattr(cfg, name) for name in HwLossConfig.model_fields if hasattr(cfg, name)}
     try:
         return HwLossConfig(**given)

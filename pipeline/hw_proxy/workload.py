@@ -166,17 +166,12 @@ def _sizes(workload: WorkloadConfig, ratios: KeepRatios) -> _Sizes:
 
 
 def _layers(workload: WorkloadConfig, ratios: KeepRatios, sizes: _Sizes, kernels: LayerTable) -> list[WorkloadLayer]:
-    num_layers = kernels.num_layers
-
-    def summed(values: Tensor) -> tuple[Tensor, ...]:
-        total = torch.zeros(num_layers, dtype=values.dtype)
-        return total.index_add(0, kernels.layer, kernels.count * values).unbind()
-
-    weights = summed(kernels.weight_bytes)
-    moved = summed(kernels.activation_bytes)
-    resident, tokens = _resident_bytes(workload, ratios, sizes), _tokens(sizes)
-    rows = zip(summed(kernels.flops), weights, moved, resident, tokens, strict=True)
     # One operation for all layers, then one `unbind`: this runs at every training step.
+    counted = torch.stack([kernels.flops, kernels.weight_bytes, kernels.activation_bytes]) * kernels.count
+    summed = counted.new_zeros(3, kernels.num_layers).index_add(1, kernels.layer, counted)
+    rows = zip(
+        *(values.unbind() for values in summed), _resident_bytes(workload, ratios, sizes), _tokens(sizes), strict=True
+    )
     heads, widths = (_by_layer(values) for values in (sizes.heads, sizes.hidden / workload.dim))
     kinds = ["embed", *["attention", "mlp"] * workload.depth, "head"]
     return [

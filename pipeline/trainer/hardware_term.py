@@ -145,11 +145,11 @@ def keep_ratios(gates: Gates, prune_layers: list[int], depth: int) -> KeepRatios
     if "head" not in gates:
         ones = torch.ones_like(shares)
         return KeepRatios(at_most_one(shares), ones, ones, ones, ones)
-    heads, channels = gates["head"].mean(dim=1), gates["channel"].mean(dim=1)
-    attention, mlp = gates["block"][:, 0] * (heads.detach() > 0), gates["block"][:, 1] * (channels.detach() > 0)
-    return KeepRatios(*(at_most_one(values) for values in (shares, heads, channels, attention, mlp)))
+    inside = torch.stack([gates["head"].mean(dim=1), gates["channel"].mean(dim=1)])
+    branches = gates["block"].T * (inside.detach() > 0)
+    return KeepRatios(*at_most_one(torch.cat([shares[None], inside, branches])).unbind())
 
 
-def at_most_one(values: Float[Tensor, " L"]) -> Float[Tensor, " L"]:
+def at_most_one(values: Float[Tensor, "... L"]) -> Float[Tensor, "... L"]:
     """Soft gates pass a little more than 1 where their logit rises; a cost counts them as 1, gradient kept."""
     return values - (values - values.clamp_max(1.0)).detach()
