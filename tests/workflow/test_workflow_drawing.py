@@ -6,8 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.workflow_drawing import BEGIN, END, readable_mermaid, replace_drawing
+from pipeline.workflow_drawing import BEGIN, END, readable_mermaid, replace_drawing, without_short_cuts
 from scripts.draw_workflow import RULEGRAPH
 
 
@@ -20,6 +22,22 @@ def test_drawing_is_sorted_and_free_of_self_loops() -> None:
         "    b --> all_results[all]",
         "```",
     ]
+
+
+@given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda edge: edge[0] < edge[1])))
+def test_without_short_cuts_the_same_is_reached_by_as_few_edges_as_can_be(numbers: set[tuple[int, int]]) -> None:
+    edges = {(str(a), str(b)) for a, b in numbers}
+    kept = without_short_cuts(edges)
+    assert kept <= edges
+    assert connected(kept) == connected(edges)
+    assert all(connected(kept - {edge}) != connected(edges) for edge in kept)
+
+
+def connected(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    pairs = set(edges)
+    while longer := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
+        pairs |= longer
+    return pairs
 
 
 def test_replacing_keeps_everything_around_the_markers() -> None:
