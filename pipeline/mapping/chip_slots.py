@@ -128,6 +128,27 @@ class ChipSlotConfig(nn.Module):
         return self._names_of(chosen)
 
     @torch.no_grad()
+    def keep_budgets(self, area_budget_mm2: float = math.inf, tdp_budget_w: float = math.inf) -> int:
+        """Make `harden()` the most probable choice of every slot, by exchanging two logits where it is not.
+
+        Relaxed chips come to rest where a budget binds, with the share of a chip that it still pays for. The slot that
+        the budget cannot pay for whole gives up its chip here, as sure of that as it was of the chip.
+
+        Returns:
+            the number of slots that changed.
+
+        Raises:
+            ConfigError: as `harden`.
+        """
+        kept = [self._column(name) for name in self.harden(area_budget_mm2, tdp_budget_w)]
+        rows, kept_column = torch.arange(self.num_slots), torch.tensor(kept)
+        likeliest = self.logits.argmax(dim=1)
+        highest = self.logits[rows, likeliest]
+        self.logits[rows, likeliest] = self.logits[rows, kept_column]
+        self.logits[rows, kept_column] = highest
+        return int((likeliest != kept_column).sum())
+
+    @torch.no_grad()
     def harden_candidates(
         self, area_budget_mm2: float = math.inf, tdp_budget_w: float = math.inf, *, undecided_slots: int = 4
     ) -> list[list[str | None]]:

@@ -177,11 +177,15 @@ class CodesignSteps:
     def solve(self, outer: int, held: Candidate | None) -> Candidate:
         """C: one solve for the relaxed chips, then the best definite chips; with fixed chips the solve is all.
 
+        Before it, slots that the budgets cannot pay for are closed, so that the solve puts nothing there.
+
         Raises:
             DataError: nothing fits; says which memory or budget, by how much.
         """
         segments = self.segments()
         self.slots.tau = self._temperature(outer)
+        if outer >= 0 and self.cfg.chips.fixed is None and self.cfg.mapping.update:
+            self.slots.keep_budgets(self.loss_cfg.area_budget_mm2, self.loss_cfg.tdp_budget_w)
         with torch.no_grad():
             slots = self.slots.eval()(hard=False)
         positions = held_places(self.layout, held) if self.cfg.chips.fixed is not None else None
