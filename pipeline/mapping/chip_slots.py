@@ -128,25 +128,26 @@ class ChipSlotConfig(nn.Module):
         return self._names_of(chosen)
 
     @torch.no_grad()
-    def keep_budgets(self, area_budget_mm2: float = math.inf, tdp_budget_w: float = math.inf) -> int:
-        """Make `harden()` the most probable choice of every slot, by exchanging two logits where it is not.
+    def commit(self, area_budget_mm2: float = math.inf, tdp_budget_w: float = math.inf, *, lead: float = 0.0) -> int:
+        """Make `harden()` the most probable choice of every slot, ahead of all others by `lead` in the logits.
 
-        Relaxed chips come to rest where a budget binds, with the share of a chip that it still pays for. The slot that
-        the budget cannot pay for whole gives up its chip here, as sure of that as it was of the chip.
+        Relaxed chips come to rest where a budget binds, with the share of a chip that it still pays for. A slot that
+        the budgets cannot pay for exchanges the logits of its chip and of what it holds instead.
 
         Returns:
-            the number of slots that changed.
+            the number of slots whose most probable choice changed.
 
         Raises:
             ConfigError: as `harden`.
         """
-        kept = [self._column(name) for name in self.harden(area_budget_mm2, tdp_budget_w)]
-        rows, kept_column = torch.arange(self.num_slots), torch.tensor(kept)
+        kept = torch.tensor([self._column(name) for name in self.harden(area_budget_mm2, tdp_budget_w)])
+        rows = torch.arange(self.num_slots)
         likeliest = self.logits.argmax(dim=1)
         highest = self.logits[rows, likeliest]
-        self.logits[rows, likeliest] = self.logits[rows, kept_column]
-        self.logits[rows, kept_column] = highest
-        return int((likeliest != kept_column).sum())
+        self.logits[rows, likeliest] = self.logits[rows, kept]
+        self.logits[rows, kept] = -torch.inf
+        self.logits[rows, kept] = torch.maximum(highest, self.logits.amax(dim=1) + lead)
+        return int((likeliest != kept).sum())
 
     @torch.no_grad()
     def harden_candidates(

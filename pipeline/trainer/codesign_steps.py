@@ -31,6 +31,8 @@ from .definite_chips import DefiniteChips
 from .wafer_places import held_places, kept_mapping, legal_candidate, placed_candidate, with_places
 from .workload_segments import workload_segments
 
+# B undoes a wrong one in ten of its steps; at the last temperature it is 150 to 1.
+COMMITTED_LEAD = 1.0
 GROWING = ("lambda_area", "lambda_tdp", "lambda_cap", "lambda_empty")
 FIGURES = ("latency_ms", "period_ms", "serial_ms", "comm_ms", "energy_j", "peak_mem_mb", "area_mm2", "tdp_w")
 
@@ -177,7 +179,7 @@ class CodesignSteps:
     def solve(self, outer: int, held: Candidate | None) -> Candidate:
         """C: one solve for the relaxed chips, then the best definite chips; with fixed chips the solve is all.
 
-        Before it, slots that the budgets cannot pay for are closed, so that the solve puts nothing there.
+        Before it the slots commit to what the budgets can pay for, so that the solve puts nothing elsewhere.
 
         Raises:
             DataError: nothing fits; says which memory or budget, by how much.
@@ -185,7 +187,7 @@ class CodesignSteps:
         segments = self.segments()
         self.slots.tau = self._temperature(outer)
         if outer >= 0 and self.cfg.chips.fixed is None and self.cfg.mapping.update:
-            self.slots.keep_budgets(self.loss_cfg.area_budget_mm2, self.loss_cfg.tdp_budget_w)
+            self.slots.commit(self.loss_cfg.area_budget_mm2, self.loss_cfg.tdp_budget_w, lead=COMMITTED_LEAD)
         with torch.no_grad():
             slots = self.slots.eval()(hard=False)
         positions = held_places(self.layout, held) if self.cfg.chips.fixed is not None else None

@@ -126,19 +126,21 @@ def test_hardening_is_the_most_probable_design_within_the_budgets(seed: int, are
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), area=st.floats(12.0, 60.0), tdp=st.floats(9.0, 60.0))
-def test_kept_budgets_make_the_hardened_design_the_likeliest_one(seed: int, area: float, tdp: float) -> None:
+@given(seed=st.integers(0, 10_000), area=st.floats(12.0, 60.0), tdp=st.floats(9.0, 60.0), lead=st.floats(0.0, 3.0))
+def test_committed_slots_hold_the_hardened_design_by_a_lead(seed: int, area: float, tdp: float, lead: float) -> None:
     types = [_toy(10.0, 8.0, "x"), _toy(20.0, 9.0, "y"), _toy(12.0, 14.0, "z")]
     slots = ChipSlotConfig(types, 3, seed=seed, init_std=2.0)
     before, design = slots.logits.detach().clone(), slots.harden(area, tdp)
     likeliest = [[*slots.names, None][t] for t in before.argmax(dim=1).tolist()]
 
-    changed = slots.keep_budgets(area, tdp)
+    changed = slots.commit(area, tdp, lead=lead)
 
     assert changed == sum(a != b for a, b in zip(likeliest, design, strict=True))
     assert [[*slots.names, None][t] for t in slots.logits.argmax(dim=1).tolist()] == design
-    torch.testing.assert_close(slots.logits.sort(dim=1).values, before.sort(dim=1).values)
-    assert slots.keep_budgets(area, tdp) == 0
+    ranked, ranked_before = slots.logits.sort(dim=1).values, before.sort(dim=1).values
+    assert bool((ranked[:, -1] - ranked[:, -2] >= lead - 1e-5).all())
+    torch.testing.assert_close(ranked[:, :-1], ranked_before[:, :-1])
+    assert slots.commit(area, tdp, lead=lead) == 0
 
 
 def test_candidates_keep_the_budgets_and_are_different() -> None:
