@@ -103,11 +103,12 @@ Block = Prose | Notice | Table | Figure | Html | Picker
 
 @dataclass(frozen=True)
 class Section:
-    """A headed part of the page."""
+    """A headed part of the page, and its main result in a sentence for the head of the page."""
 
     name: str
     title: str
     blocks: tuple[Block, ...]
+    finding: Markup | None = None
 
 
 def text_column(key: str, title: str, explanation: str = "") -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from ..artifacts import atomic_path, write_parquet, write_text
 from ..errors import DataError
-from .blocks import Block, Figure, Picker, Section, Table
+from .blocks import Block, Figure, Html, Picker, Section, Table
 from .context import read_context
 from .rendering import json_for_script, svg_of, vega_bundle
 from .sections import SECTIONS
@@ -46,6 +47,7 @@ def make_report(results: Path, out: Path, *, preset: str | None = None) -> None:
                     raise DataError(f"two figures of the report are called {figure.name}; rename one of the runs")
                 figures[figure.name] = figure
                 drawn[figure.name] = drawing.submit(svg_of, figure.spec, figure.name)
+        sections = with_findings(sections)
         for table in _tables(sections):
             _write_table(out, table.name, table.data)
         for name, figure in figures.items():
@@ -54,6 +56,16 @@ def make_report(results: Path, out: Path, *, preset: str | None = None) -> None:
         pictures = {name: picture.result() for name, picture in drawn.items()}
         vega = bundle.result() if figures else ""
     write_text(out / "index.html", _page(context.preset_name, sections, figures, pictures, vega))
+
+
+def with_findings(sections: list[Section]) -> list[Section]:
+    """The sections, the first of which now also says what the others found, above its last block."""
+    first, *others = sections
+    found = [section for section in others if section.finding]
+    if not found:
+        return sections
+    findings = Html(render_template("findings.html.jinja", sections=found))
+    return [replace(first, blocks=(*first.blocks[:-1], findings, *first.blocks[-1:])), *others]
 
 
 def _page(preset: str, sections: list[Section], figures: dict[str, Figure], pictures: dict[str, str], vega: str) -> str:

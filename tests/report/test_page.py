@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from benchmarks.synthetic_results import CLASSES, World, fabricate
 from pipeline.artifacts import write_parquet, write_text
@@ -22,9 +23,10 @@ from pipeline.config.loading import PROJECT_ROOT
 from pipeline.errors import ConfigError, DataError
 from pipeline.experiments import available, load_catalogue
 from pipeline.machine import machine_line
+from pipeline.report.blocks import Html, Prose, Section
 from pipeline.report.context import BASELINE, read_context
 from pipeline.report.figures import accuracy_chart, duration_chart
-from pipeline.report.page import make_report
+from pipeline.report.page import make_report, with_findings
 from pipeline.report.rendering import svg_of
 from pipeline.report.sections import SECTIONS, confusion, examples, experiments, headline
 from pipeline.report.sections.configuration import flatten
@@ -103,6 +105,21 @@ def test_every_section_is_there_and_linked(page: Page, tmp_path: Path) -> None:
     names = [make(context).name for make in SECTIONS]
     assert set(names) <= set(page.ids)
     assert {f"#{name}" for name in names} <= set(page.links)
+
+
+def test_the_head_of_the_page_says_what_the_sections_found() -> None:
+    facts, prose = Html(Markup("<p>facts</p>")), Prose(Markup("text"))
+    head, silent = Section("headline", "Head", (prose, facts)), Section("b", "B", (prose,))
+    assert with_findings([head, silent]) == [head, silent]
+
+    telling = Section("c", "C", (prose,), Markup("it is <b>so</b>"))
+    first, *others = with_findings([head, silent, telling])
+    before, findings, last = first.blocks
+    assert (before, last, others) == (prose, facts, [silent, telling])
+    assert isinstance(findings, Html)
+    assert '<a href="#c">C</a>' in findings.html
+    assert "it is <b>so</b>" in findings.html
+    assert "#b" not in findings.html
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page, report: Path) -> None:

@@ -56,10 +56,11 @@ def section(context: Context) -> Section:
     test = read_tables(seeds, "test_predictions")
     electrodes = read_tables(seeds[:1], "electrodes")
     manifests = _manifests(context.results / STAGES / seeds[0].name)
-    blocks: list[Block] = [_summary(metrics, test), _scores(metrics), _patients(metrics, manifests)]
+    summary = _summary(metrics, test)
+    blocks: list[Block] = [summary, _scores(metrics), _patients(metrics, manifests)]
     blocks += [_electrodes(electrodes), _risk(read_tables(seeds[:1], "risk_coverage"), manifests, cfg)]
     blocks += _routing(test[test["seed"] == test["seed"].min()], manifests, cfg)
-    return Section("cascade", "Seizure cascade", tuple(blocks))
+    return Section("cascade", "Seizure cascade", tuple(blocks), summary.html)
 
 
 def read_tables(seeds: list[Path], name: str) -> pd.DataFrame:

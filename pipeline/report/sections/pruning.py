@@ -39,7 +39,8 @@ def section(context: Context) -> Section:
     if not arms:
         text = Markup("Not run: no finished experiment drops tokens or closes gates ({}, for one).").format(MAIN)
         return Section(*SECTION, (Prose(text),))
-    blocks: list[Block] = [Prose(text) for text in _sentences(context)]
+    sentences = _sentences(context)
+    blocks: list[Block] = [Prose(text) for text in sentences]
     tables = {kind: compared(context, kind) for kind in REFERENCES}
     for kind, data in tables.items():
         if len(data):
@@ -52,7 +53,7 @@ def section(context: Context) -> Section:
     blocks.append(Picker("sparsity", "Sparsity of", tuple((name_of(arm), _curves(arm)) for arm in own)))
     blocks.append(_targets(arms))
     blocks += _pictures(context, own)
-    return Section(*SECTION, tuple(blocks))
+    return Section(*SECTION, tuple(blocks), next(iter(sentences), None))
 
 
 def _sentences(context: Context) -> list[Markup]:

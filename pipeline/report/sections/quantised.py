@@ -32,10 +32,11 @@ def section(context: Context) -> Section:
         return Section(NAME, TITLE, (Prose(text),))
     manifests = [read_json(path) for path in sorted(seeds[0].glob("*/quantised.json"))]
     layers = read_parquet(sorted(seeds[0].glob("*/layers.parquet"))[0])
-    blocks: list[Block] = [_summary(context.results, seeds), _scores(context.results), _patients(manifests)]
+    summary = _summary(context.results, seeds)
+    blocks: list[Block] = [summary, _scores(context.results), _patients(manifests)]
     blocks += [_layers_figure(layers, manifests[0]["patient"]), _layers_table(layers, manifests[0]["patient"])]
     blocks += _back_ends(context)
-    return Section(NAME, TITLE, tuple(blocks))
+    return Section(NAME, TITLE, tuple(blocks), summary.html)
 
 
 def finished_seeds(folder: Path) -> list[Path]:

@@ -30,14 +30,15 @@ def section(context: Context) -> Section:
         return Section(*SECTION, (Prose(text),))
     runs = {arm.name: read_design_run(arm.runs[0]) for arm in arms}
     own = tuple(arm for arm in arms if not variant_of(arm.name))
-    blocks: list[Block] = [_setting(), *_sentences(runs)]
+    sentences = _sentences(runs)
+    blocks: list[Block] = [_setting(), *(Prose(text) for text in sentences)]
     blocks.append(designs_table(own, runs))
     if own:
         blocks += [_pictures(own, runs), _alternations(own, runs)]
     blocks += rivals_tables(runs)
     blocks += parts_blocks(arms, runs)
     blocks += front_blocks(arms, runs)
-    return Section(*SECTION, tuple(blocks))
+    return Section(*SECTION, tuple(blocks), next(iter(sentences), None))
 
 
 def _setting() -> Notice:
@@ -52,7 +53,7 @@ def _setting() -> Notice:
     )
 
 
-def _sentences(runs: dict[str, DesignRun]) -> list[Block]:
+def _sentences(runs: dict[str, DesignRun]) -> list[Markup]:
     """The gain over equal chips, the control, and what mapping and layout do to four fixed chips."""
     texts = []
     main = runs.get(MAIN)
@@ -79,8 +80,7 @@ def _sentences(runs: dict[str, DesignRun]) -> list[Block]:
                     control["chips"], leader["chips"], percent(gain)
                 )
             )
-    texts += _phase2_sentences(runs)
-    return [Prose(text) for text in texts]
+    return [*texts, *_phase2_sentences(runs)]
 
 
 def _phase2_sentences(runs: dict[str, DesignRun]) -> list[Markup]:
