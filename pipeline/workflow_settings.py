@@ -15,6 +15,8 @@ from .data.ieeg_layout import find_recording_files
 from .errors import ConfigError, DataError
 
 Entry = tuple[str, int, int]
+# Measured tables that make sense together only.
+TABLES = (("layer_latency", "devices"), ("model_energy", "model_kernels"))
 
 
 def prefer_this_python() -> None:
@@ -26,9 +28,18 @@ def resolve_workflow(config: Mapping[str, Any]) -> WorkflowConfig:
     """Check Snakemake's config dictionary.
 
     Raises:
-        ConfigError: an unknown key or a wrong value, named.
+        ConfigError: an unknown key, a wrong value, or a measured table that is not there or lacks its companion, named.
     """
-    return validate(WorkflowConfig, [Layer("snakemake --config / configs/workflow.yaml", dict(config))])
+    settings = validate(WorkflowConfig, [Layer("snakemake --config / configs/workflow.yaml", dict(config))])
+    for pair in TABLES:
+        given = {name: getattr(settings, name) for name in pair if getattr(settings, name)}
+        for name, value in given.items():
+            if not Path(value).is_file():
+                raise ConfigError(f"{name}={value}: no such file (resolved: {Path(value).resolve()})")
+            if len(given) < len(pair):
+                missing = next(other for other in pair if other not in given)
+                raise ConfigError(f"{name}={value}: is read with {missing} only; give --config {missing}=FILE as well")
+    return settings
 
 
 def raw_listing(settings: WorkflowConfig) -> str:

@@ -259,7 +259,7 @@ def pruned_runs():
 def proxy_settings(models=False):
     """What the preset says about the proxies' fits, and the tables of measured models, as `--set` flags."""
     values = dict(PRESET.phase0.proxy)
-    if models and SETTINGS.model_energy and SETTINGS.model_kernels:
+    if models and SETTINGS.model_energy:
         values["data.model_energy"] = SETTINGS.model_energy
         values["data.model_kernels"] = SETTINGS.model_kernels
     return shlex.join(
