@@ -192,13 +192,17 @@ def _power_figure(models: pd.DataFrame) -> Figure:
 
 
 def _rejected_table(rejected: pd.DataFrame) -> Table:
+    described = [name for name in ("device", "model", "prec", "batch", "seq") if name in rejected]
+    measured = {"latency_ms": "Latency, ms", "power_w": "Mean power, W"}
     columns = [
-        name for name in ("device", "model", "prec", "batch", "seq", "latency_ms", "power_w") if name in rejected
+        *(text_column(name, name.capitalize()) for name in described),
+        *(number_column(name, title) for name, title in measured.items() if name in rejected),
+        text_column("reason", "Reason"),
     ]
     return Table(
         "proxy_rejected",
         f"Measured models that cannot be true ({len(rejected)})",
         "Left out of the fit of power, and why.",
-        rejected[[*columns, "reason"]],
-        (*(text_column(name, name.replace("_", " ")) for name in columns), text_column("reason", "Reason")),
+        rejected[[*described, *(name for name in measured if name in rejected), "reason"]],
+        tuple(columns),
     )
