@@ -20,6 +20,8 @@ FULL, NO_LAYOUT, NO_CHIP_PRICE = (
     "EXP-P3-3-full-vc-no-chip-regularizer",
 )
 START = "EXP-P1V-3-ast-no-hw"
+# Of the group `ablation_version_c`: the same chips and FLOPs, gates learned with the hardware loss and without.
+MIX, MIX_NO_GATES = f"{FULL}__mix", f"{FULL}__mix-no-gates"
 
 
 def trained_figures(results: Path) -> list[Figure]:
@@ -38,6 +40,11 @@ def trained_figures(results: Path) -> list[Figure]:
         for what in ("period_ms", "energy_j"):
             change = -_lower(results, PLACED, MAPPED, lambda design, what=what: getattr(design.costs, what))
             print(f"runs: P2-3 against P2-2, {what}: {change:+.2f} %")
+    if all(any(_designs(results, name)) for name in (MIX, MIX_NO_GATES)):
+        lower = _lower(results, MIX, MIX_NO_GATES, lambda design: design.costs.edp_j_ms)
+        figures.append(Figure("runs: joint gates and mapping, EDP below gates alone", lower, "%", 3.0, "higher"))
+    else:
+        print(f"{MIX}, {MIX_NO_GATES}: no finished run under {results}; snakemake ablation_version_c makes them")
     for name in sorted(present & {FULL, NO_LAYOUT, NO_CHIP_PRICE}):
         figures += _rival_figures(results, name)
     if FULL in present:

@@ -29,7 +29,8 @@ def parts_blocks(arms: tuple[Arm, ...], runs: dict[str, DesignRun]) -> list[Bloc
         text = Markup("What each part buys: not run; <code>snakemake --cores all {}</code>.").format(ABLATION)
         return [Prose(text)]
     data = pd.DataFrame([_part(arm, main, runs[arm.name]) for arm in others])
-    shown = data.dropna(subset=["percent"]).reset_index(drop=True)
+    alike = np.array([_setting(runs[arm.name]) == _setting(runs[MAIN]) for arm in others])
+    shown = data[alike].dropna(subset=["percent"]).reset_index(drop=True)
     shown["label"] = labels(shown, "{variant}: {percent:+.1f} % of the whole's energy-delay product")
     description = "Energy-delay product of each variant over that of the whole. " + "; ".join(shown["label"])
     seeds = len(main.runs)
@@ -54,8 +55,24 @@ def parts_blocks(arms: tuple[Arm, ...], runs: dict[str, DesignRun]) -> list[Bloc
                 number_column("energy_j", "Energy, J"),
                 number_column("over_equal", "over equal chips, %", "{:+.1f}"),
             ),
-        )
+        ),
+        *_other_settings(data[~alike]),
     ]
+
+
+def _setting(run: DesignRun) -> tuple[str, str]:
+    """What must be the same for two designs' costs to compare: whose latency counts, and the chips to choose from."""
+    return run.design.objective, run.run.config.hw.library
+
+
+def _other_settings(data: pd.DataFrame) -> list[Block]:
+    if data.empty:
+        return []
+    rows = (
+        f"{row['variant']} ({row['title']}) {row['latency_ms']:,.4g} ms, {row['energy_j']:,.4g} J"
+        for row in data.to_dict("records")
+    )
+    return [Prose(Markup("In settings of their own, to compare with each other: {}.").format("; ".join(rows)))]
 
 
 def _part(arm: Arm, main: Arm, run: DesignRun) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.codesign.design import (
     DesignPricing,
     DesignRegion,
     DesignSegment,
+    read_design,
     write_design,
 )
 from pipeline.report.blocks import Figure, Html, Notice, Picker, Prose, Section, Table
@@ -126,6 +128,20 @@ def test_designs_parts_and_fronts_are_shown(results: Path):
         for _, figure in picker.options:
             assert "<svg" in svg_of(figure.spec, figure.name)
     assert "<svg" in svg_of(parts.spec, parts.name)
+
+
+def test_a_variant_of_another_objective_is_no_point_of_the_chart(results: Path):
+    for seed in (0, 1):
+        path = results / "EXP-P3-1-full-vc__no-polish" / f"seed{seed}" / "design.json"
+        write_design(path, replace(read_design(path), objective="serial"))
+    section = version_c.section(read_context(results))
+    (parts,) = of_kind(section, Figure)
+    assert parts.data["variant"].tolist() == ["no-polish"]
+    assert "no-polish" not in json.dumps(parts.spec)
+    assert "<svg" in svg_of(parts.spec, parts.name)
+    said = [block.html for block in of_kind(section, Prose) if "settings of their own" in block.html]
+    assert len(said) == 1
+    assert "no-polish (" in said[0]
 
 
 def test_it_says_that_the_setting_was_chosen_and_shows_the_control(results: Path):
