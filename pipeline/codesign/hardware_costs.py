@@ -73,8 +73,8 @@ class HardwareCosts:
     @torch.no_grad()
     def statistics(self, alpha: Float[Tensor, "S T1"], cfg: HwLossConfig) -> dict[str, Any]:
         """All of it as plain numbers, with a row per slot."""
-        period_ms, energy_j = self.time.period_ms(), self.energy_j
-        latency_ms = self.latency_ms()
+        period_ms, latency_ms = self.time.period_ms(), self.latency_ms()
+        energy_j = self.energy_of(latency_ms)
         numbers = {
             "latency_ms": latency_ms,
             "period_ms": period_ms,

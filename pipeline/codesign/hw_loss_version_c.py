@@ -126,7 +126,7 @@ def loss_terms(
     }
     if "layout" in totals:
         terms["term_layout"] = cfg.lambda_layout * totals["layout"] / max(base.get("layout", 1.0), 1e-12)
-    like = costs.energy_j
+    like = costs.idle_w
     return {name: value.to(like) for name, value in terms.items()}
 
 
