@@ -106,18 +106,19 @@ def _stamp(file: Path) -> list[int]:
 def _parsed_before() -> dict[str, dict[str, Any]]:
     """The imports of each file when it was last parsed; written back when this process ends.
 
-    Parsing the whole package costs most of a second, and every job asks. Kept in Snakemake's own folder of the
-    working directory, where there is one: what asks often is a workflow.
+    Parsing the whole package costs most of a second, and every job asks. Kept where Python keeps what it compiled,
+    made if Python was told to keep nothing; where that cannot be written, the next process parses again.
     """
-    path = Path(".snakemake").resolve() / "imports.json"
+    path = ROOT / PACKAGE / "__pycache__" / "imports.json"
     known: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(DataError):
         known = read_json(path)
     before = dict(known)
 
     def keep() -> None:
-        if known != before and path.parent.is_dir():
-            with contextlib.suppress(DataError):
+        if known != before:
+            with contextlib.suppress(DataError, OSError):
+                path.parent.mkdir(exist_ok=True)
                 write_json(path, known)
 
     atexit.register(keep)
