@@ -50,11 +50,7 @@ onstart:
 
 
 onsuccess:
-    page = Path(RESULTS) / "report/index.html"
-    print(
-        f"done; open {page}" if page.is_file() else f"done; see {RESULTS}/",
-        file=sys.stderr,
-    )
+    print(success_summary(RESULTS), file=sys.stderr)
 
 
 onerror:

@@ -24,7 +24,7 @@ from pipeline.experiments import (
     resolve_cascade_experiment,
     resolve_experiment,
 )
-from pipeline.failure import failure_summary
+from pipeline.outcome import failure_summary, success_summary
 from pipeline.progress import watch_in_background
 from pipeline.run_lock import hold_run_lock
 from pipeline.sources import relative, sources_digest

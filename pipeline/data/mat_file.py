@@ -123,21 +123,18 @@ def _member(path: Path, file: Any, name: str) -> Any:
 
 def _load(path: Path, name: str) -> np.ndarray:
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         content = loadmat(path, variable_names=[name])
         if name not in content:
             names = [key for key in loadmat(path) if not key.startswith("__")]
             raise DataError(f"{path}: lacks '{name}'; it has {', '.join(names) or 'nothing'}")
-    except (MatReadError, ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError) as error:
-        raise DataError(f"{path}: not a readable MATLAB file, perhaps cut short ({error}); fetch it again") from error
+    except DataError:
+        raise
     except Exception as error:
-        # zlib.error and scipy's internal errors have no common base class of their own.
-        if isinstance(error, DataError):
-            raise
+        # What zlib and scipy raise over damaged bytes has no common base class.
         raise DataError(
-            f"{path}: not a readable MATLAB file ({type(error).__name__}: {error}); fetch it again"
+            f"{path}: not a readable MATLAB file, perhaps cut short ({type(error).__name__}: {error}); fetch it again"
         ) from error
     return content[name]
 

@@ -35,7 +35,7 @@ def test_help_loads_nothing_heavy(script: str) -> None:
 
 def test_planning_the_workflow_loads_nothing_heavy() -> None:
     code = (
-        "import sys, pipeline.experiments, pipeline.workflow_settings, pipeline.failure, pipeline.sources\n"
+        "import sys, pipeline.experiments, pipeline.workflow_settings, pipeline.outcome, pipeline.sources\n"
         f"assert not [name for name in {(*HEAVY, 'pandas', 'numpy')!r} if name in sys.modules]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What went wrong in a workflow run, told from its own log."""
+"""What a workflow run came to: where to look, or what went wrong, told from its own log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 TAIL_LINES = 15
 ERROR_IN_RULE = re.compile(r"^Error in rule (\w+):", re.MULTILINE)
 LOG_LINE = re.compile(r"^\s+log: (.+?) \(check log file", re.MULTILINE)
+
+
+def success_summary(results: Path | str) -> str:
+    """Where the results are: the report, or the folder while there is none."""
+    page = Path(results) / "report" / "index.html"
+    return f"done; open {page}" if page.is_file() else f"done; see {results}/"
 
 
 def failure_summary(workflow_log: Path | str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.failure import failure_summary
+from pipeline.outcome import failure_summary, success_summary
 
 
 def test_summary_shows_rule_and_tail_of_its_log(tmp_path: Path) -> None:
@@ -22,3 +22,11 @@ def test_summary_shows_rule_and_tail_of_its_log(tmp_path: Path) -> None:
 def test_summary_without_a_failed_rule_points_to_the_log(tmp_path: Path) -> None:
     (tmp_path / "workflow.log").write_text("interrupted\n")
     assert str(tmp_path / "workflow.log") in failure_summary(tmp_path / "workflow.log")
+
+
+def test_a_finished_run_names_the_report_only_where_there_is_one(tmp_path: Path) -> None:
+    assert success_summary(tmp_path) == f"done; see {tmp_path}/"
+    page = tmp_path / "report" / "index.html"
+    page.parent.mkdir()
+    page.touch()
+    assert success_summary(tmp_path) == f"done; open {page}"
