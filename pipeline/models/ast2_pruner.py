@@ -19,10 +19,9 @@ from pipeline.config.pruning import PruningConfig
 from .gates import INITIAL_LOGIT, GateValues, gate_value, settle
 from .keep_schedule import PruningPhase, final_phase, phase_at
 from .token_gating import Slices, TokenGating, flat_places, modal_stats
-from .token_scores import TokenPlaces, score_tokens
+from .token_scores import TokenPlaces, cell_averages, score_tokens
 from .token_selection import NEVER, frame_uniform, kept_count, random_scores, select_top, threshold_slope
 from .voronoi import build_voronoi_regions
-from .window_entropy import membership
 
 
 class PrunerConfig(PruningConfig):
@@ -58,7 +57,7 @@ class ASTPruner(nn.Module):
     """
 
     region_ids: Tensor
-    region_averages: Tensor
+    cell_averages: Tensor
 
     def __init__(
         self,
@@ -81,7 +80,8 @@ class ASTPruner(nn.Module):
             self.grid[0] * self.grid[1], self.grid, self.cfg.num_regions
         )
         self.register_buffer("region_ids", region_ids, persistent=False)
-        self.register_buffer("region_averages", membership(region_ids), persistent=False)
+        averages = cell_averages(self.grid, self.cfg.space_window_levels, region_ids)
+        self.register_buffer("cell_averages", averages, persistent=False)
         modalities = self.cfg.num_modalities
         self.modality_logit = nn.Parameter(torch.zeros(modalities), requires_grad=modalities > 1)
         layers = len(self.cfg.prune_layers)
@@ -165,30 +165,26 @@ class ASTPruner(nn.Module):
         gated = max(modality_slices[name][1] for name in self.cfg.modalities)
         slices = {name: modality_slices[name] for name in self.cfg.modalities}
         here = None if available is None else available[:, :, :gated]
-        places = TokenPlaces(slices, self.grid, self.region_ids, self.region_averages)
+        places = TokenPlaces(slices, self.grid, self.region_ids, self.cell_averages)
         scores = score_tokens(token_feat[:, :, :gated].detach(), self.cfg, places, here)
         ranking = self._ranking(scores.score, slices)
         if here is not None:
             ranking = ranking.masked_fill(~here, NEVER)
-        keep, count = self._keep(place, frames * gated)
+        learned, count = self._keep(place, frames * gated)
         chosen = select_top(ranking.detach().flatten(1), count)
-        threshold = chosen.threshold
-        if keep.requires_grad:
-            threshold = threshold + threshold_slope(chosen.ordered, count) * (keep - keep.detach())
+        threshold, share = chosen.threshold, ranking.new_tensor(count / (frames * gated))
+        if learned is not None:
+            live = learned - learned.detach()
+            threshold, share = threshold + threshold_slope(chosen.ordered, count) * live, share + live
         logit = (ranking - threshold[:, None, None]) / self.phase().temperature
-        log_mask = nn.functional.logsigmoid(logit)
-        mask = logit.sigmoid() if here is None else logit.sigmoid() * here
+        if here is not None:
+            logit = logit.masked_fill(~here, NEVER)
         kept = chosen.kept.unflatten(1, (frames, gated))
         exempt = per_frame - gated
         if exempt:
             kept = nn.functional.pad(kept, (0, exempt), value=True)
-            mask, log_mask = (
-                nn.functional.pad(part, (0, exempt), value=v) for part, v in ((mask, 1.0), (log_mask, 0.0))
-            )
-        share = count / (frames * gated) + (keep - keep.detach())
-        return TokenGating(
-            flat_places(chosen.index, frames, gated, per_frame), kept, mask, log_mask, share, gated, scores
-        )
+            logit = nn.functional.pad(logit, (0, exempt), value=torch.inf)
+        return TokenGating(flat_places(chosen.index, frames, gated, per_frame), kept, logit, share, gated, scores)
 
     def _ranking(self, score: Float[Tensor, "B T N"], slices: Slices) -> Float[Tensor, "B T N"]:
         cfg = self.cfg
@@ -204,17 +200,13 @@ class ASTPruner(nn.Module):
         """Gated tokens that stay after a prune layer where the schedule stands now."""
         return self._keep(place, gated_tokens)[1]
 
-    def _keep(self, place: int, gated_tokens: int) -> tuple[Float[Tensor, ""], int]:
-        """The kept share at a prune layer as a tensor (live if it is learned), and the number of tokens it means."""
+    def _keep(self, place: int, gated_tokens: int) -> tuple[Float[Tensor, ""] | None, int]:
+        """The kept share at a prune layer if it is learned, live, and the number of tokens that stay."""
+        ramp = self.phase().drop_ramp
         if self.keep_logit is None:
-            final = torch.tensor(self.cfg.keep_shares()[place], device=self.modality_logit.device)
-        else:
-            final = self.keep_logit[: place + 1].sigmoid().amin()
-        keep = 1.0 - (1.0 - final) * self.phase().drop_ramp
-        share = self.cfg.keep_shares()[place] if self.keep_logit is None else float(keep.detach())
-        if self.keep_logit is None:
-            share = 1.0 - (1.0 - share) * self.phase().drop_ramp
-        return keep, kept_count(share, gated_tokens)
+            return None, kept_count(1.0 - (1.0 - self.cfg.keep_shares()[place]) * ramp, gated_tokens)
+        share = 1.0 - (1.0 - self.keep_logit[: place + 1].sigmoid().amin()) * ramp
+        return share, kept_count(float(share.detach()), gated_tokens)
 
     @torch.no_grad()
     def settle_gates(self) -> None:

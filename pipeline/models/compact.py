@@ -45,8 +45,8 @@ def compact(model: Model) -> Model:
     if gates is None:
         raise ValueError("compact() needs a model with gates (use_ast_prune=True, ast_cfg gates=True)")
     with torch.no_grad():
-        for index, block in enumerate(transformer.typed_blocks()):
-            transformer.blocks[index] = _cut_block(block, gates.of_block(index))
+        for index, (block, open_parts) in enumerate(zip(transformer.typed_blocks(), gates.of_blocks(), strict=True)):
+            transformer.blocks[index] = _cut_block(block, open_parts)
     _remove_gates(pruner)
     return smaller
 

@@ -38,15 +38,18 @@ class GateValues(NamedTuple):
     channel: Float[Tensor, "L M"]
     block: Float[Tensor, "L 2"]
 
-    def of_block(self, index: int) -> BlockGates:
-        """The gates of one block; a branch with nothing open inside is closed, its bias too."""
-        head, channel = self.head[index], self.channel[index]
-        return BlockGates(
-            head,
-            channel,
-            self.block[index, ATTENTION] * (head.detach() > 0).any(),
-            self.block[index, MLP] * (channel.detach() > 0).any(),
-        )
+    def of_blocks(self) -> list[BlockGates]:
+        """The gates of every block; a branch with nothing open inside is closed, its bias too."""
+        alive = torch.stack([(gate.detach() > 0).any(dim=1) for gate in (self.head, self.channel)], dim=1)
+        branches = (self.block * alive).unbind(0)
+        return [
+            BlockGates(head, channel, branch[ATTENTION], branch[MLP])
+            for head, channel, branch in zip(self.head, self.channel, branches, strict=True)
+        ]
+
+    def idle(self) -> bool:
+        """Whether all gates pass exactly 1 and no gradient is asked for, so that applying them changes nothing."""
+        return not self.head.requires_grad and all(bool((gate == 1).all()) for gate in self)
 
     def sparsity(self) -> dict[str, Float[Tensor, ""]]:
         """The share of gates of each kind that are closed."""

@@ -48,13 +48,12 @@ def _gating(sequence: TokenSequence, index: Int[Tensor, "B k"], score: Float[Ten
     places = grid[0] * grid[1]
     kept = torch.zeros(batch, places, dtype=torch.bool, device=index.device).scatter(1, index, 1).unflatten(1, grid)
     on_grid = score if sequence.index is None else score.new_zeros(batch, places).scatter(1, sequence.index, score)
-    mask = kept.to(score.dtype)
+    logit = torch.where(kept, torch.inf, -torch.inf).to(score.dtype)
     unknown = score.new_full((1,), torch.nan)
     return TokenGating(
         index=index.sort(dim=1).values,
         kept=kept,
-        mask=mask,
-        log_mask=mask.log(),
+        logit=logit,
         keep_ratio=score.new_tensor(index.shape[1] / places),
         gated=grid[1],
         scores=TokenScores(

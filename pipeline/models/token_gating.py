@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from .token_scores import TokenScores
 
@@ -21,8 +22,7 @@ class TokenGating:
     Attributes:
         index: flat positions t·N + n of kept tokens, rising.
         kept: mask over all tokens; exempt ones (sound with `audio: keep`) are kept.
-        mask: the soft mask, 1 for exempt tokens; live in the modality logits and a learned kept share.
-        log_mask: log of the soft mask, computed without rounding to -inf.
+        logit: of the soft mask, infinite for exempt tokens; live in the modality logits and a learned kept share.
         keep_ratio: share of gated tokens that stays; its gradient is that of a learned kept share.
         gated: places per frame that compete, [0, gated).
         scores: the score's terms.
@@ -30,11 +30,20 @@ class TokenGating:
 
     index: Int[Tensor, "B k"]
     kept: Bool[Tensor, "B T N"]
-    mask: Float[Tensor, "B T N"]
-    log_mask: Float[Tensor, "B T N"]
+    logit: Float[Tensor, "B T N"]
     keep_ratio: Float[Tensor, ""]
     gated: int
     scores: TokenScores
+
+    @property
+    def mask(self) -> Float[Tensor, "B T N"]:
+        """The soft mask."""
+        return self.logit.sigmoid()
+
+    @property
+    def log_mask(self) -> Float[Tensor, "B T N"]:
+        """Log of the soft mask, computed without rounding to -inf."""
+        return functional.logsigmoid(self.logit)
 
     def sparsity(self) -> Float[Tensor, ""]:
         """Share of gated tokens that are dropped."""

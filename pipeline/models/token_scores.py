@@ -15,7 +15,7 @@ Departures from the literal score, each with the option that restores it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -28,16 +28,13 @@ from torch.nn import functional
 from pipeline.config.pruning import PruningConfig
 
 from .window_entropy import (
-    TINY,
+    WindowEntropies,
     mean_of_windows,
     mean_over_frames,
     membership,
-    softmax_and_entropy,
-    space_cell_entropy,
     space_cells,
-    time_averages,
-    time_window_entropy,
     time_windows,
+    window_entropies,
 )
 
 # Below this spread (nat) a term is rounding noise and is taken as constant.
@@ -48,13 +45,13 @@ FLAT = 1e-5
 class TokenPlaces:
     """Where tokens of a frame lie: slices of modalities, of which the first has a patch grid with regions.
 
-    `region_averages` are the rows of `membership(region_ids)`.
+    `averages` are the cells of all levels, then the regions: the rows of `cell_averages`.
     """
 
     slices: Mapping[str, tuple[int, int]]
     grid: tuple[int, int]
     region_ids: Int[Tensor, " N_v"]
-    region_averages: Float[Tensor, "R N_v"]
+    averages: Float[Tensor, "K N_v"]
 
 
 class TokenScores(NamedTuple):
@@ -100,18 +97,33 @@ def score_tokens(
         kept: tokens that are still there; None means all.
     """
     with torch.autocast(device_type=x.device.type, enabled=False):
-        logits = functional.layer_norm(x.float(), (x.shape[-1],))
-        if cfg.entropy_tau != 1.0:
-            logits.div_(cfg.entropy_tau)
-        p, local = softmax_and_entropy(logits)
-        del logits
-        time, whole = _time_terms(p, local, cfg, kept)
-        space, region = _space_terms(p, whole, cfg, places, kept)
+        windows, levels = _time_matrices(x.shape[1], tuple(cfg.time_window_levels), cfg.time_window_overlap)
+        cell_levels = _space_matrices(places.grid, tuple(cfg.space_window_levels))[1]
+        windows, levels, cell_levels = (part.to(x.device) for part in (windows, levels, cell_levels))
+        entropies = _entropies(x, windows, places.averages, kept, cfg.entropy_tau)
+        time, whole = _time_terms(entropies, levels, cfg, kept)
+        space, region = _space_terms(entropies, whole, cell_levels, cfg, places, kept)
         score = (cfg.a_time * time + cfg.c_region * region).unsqueeze(1) + cfg.b_space * _by_place(space, places)
         if cfg.d_local:
             valid = None if kept is None else kept.unsqueeze(1)
-            score = score + cfg.d_local * normalise(local.unsqueeze(1), valid, cfg.norm).squeeze(1)
+            score = score + cfg.d_local * normalise(entropies.local.unsqueeze(1), valid, cfg.norm).squeeze(1)
     return TokenScores(score, time, space, whole)
+
+
+def _entropies(
+    x: Float[Tensor, "B T N C"],
+    windows: Float[Tensor, "W T"],
+    cells: Float[Tensor, "K N_v"],
+    kept: Bool[Tensor, "B T N"] | None,
+    tau: float,
+) -> WindowEntropies:
+    """By the compiled kernel where a CPU computes; by PyTorch's operators elsewhere, and where they are recorded."""
+    if x.device.type != "cpu" or torch.jit.is_tracing():
+        return window_entropies(x, windows, cells, kept, tau)
+    # Here, so that dense networks do not wait for numba.
+    from .fused_entropy import fused_window_entropies
+
+    return fused_window_entropies(x, windows, cells, kept, tau)
 
 
 def _by_place(space: Float[Tensor, "B T M"], places: TokenPlaces) -> Float[Tensor, "B T _"]:
@@ -132,6 +144,13 @@ def _time_matrices(
     return torch.cat(parts), _level_members([len(part) for part in parts])[-len(levels) :]
 
 
+def cell_averages(
+    grid: tuple[int, int], levels: Sequence[int], region_ids: Int[Tensor, " N_v"]
+) -> Float[Tensor, "K N_v"]:
+    """Rows that average over the cells of each level, then over the regions."""
+    return torch.cat([_space_matrices(grid, tuple(levels))[0], membership(region_ids)])
+
+
 @cache
 def _space_matrices(
     grid: tuple[int, int], levels: tuple[int, ...]
@@ -146,50 +165,44 @@ def _level_members(counts: list[int]) -> Float[Tensor, "L W"]:
 
 
 def _time_terms(
-    p: Float[Tensor, "B T N C"],
-    local: Float[Tensor, "B T N"],
+    entropies: WindowEntropies,
+    levels: Float[Tensor, "L W"],
     cfg: PruningConfig,
     kept: Bool[Tensor, "B T N"] | None,
 ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N"]]:
     """The fused time term, and the plain entropy over all frames."""
-    windows, members = _time_matrices(p.shape[1], tuple(cfg.time_window_levels), cfg.time_window_overlap)
-    windows, members = windows.to(p.device), members.to(p.device)
-    values, share = time_window_entropy(p, windows, kept)
+    values, share = entropies.time, entropies.time_share
     whole = values[:, 0]
     if cfg.time_score == "jsd":
-        mean_local = time_averages(local if kept is None else local * kept, windows)
-        values = values - (mean_local if share is None else mean_local / share.clamp_min(TINY))
+        values = values - entropies.time_local
     valid = None if kept is None else kept.any(dim=1).unsqueeze(1)
-    return normalise(mean_of_windows(values, share, members), valid, cfg.norm).mean(dim=1), whole
+    return normalise(mean_of_windows(values, share, levels), valid, cfg.norm).mean(dim=1), whole
 
 
 def _space_terms(
-    p: Float[Tensor, "B T N C"],
+    entropies: WindowEntropies,
     whole: Float[Tensor, "B N"],
+    members: Float[Tensor, "L W"],
     cfg: PruningConfig,
     places: TokenPlaces,
     kept: Bool[Tensor, "B T N"] | None,
 ) -> tuple[Float[Tensor, "B T M"], Float[Tensor, "B N"]]:
-    """The fused space term of each modality, and the region term; both from one product with all averages."""
+    """The fused space term of each modality, and the region term."""
     spans = list(places.slices.values())
     start, stop = spans[0]
-    cells, members = _space_matrices(places.grid, tuple(cfg.space_window_levels))
-    averages = torch.cat([cells.to(p.device), places.region_averages])
-    picture_kept = None if kept is None else kept[:, :, start:stop]
-    values, share = space_cell_entropy(p[:, :, start:stop], averages, picture_kept)
-    values, share = values.transpose(1, 2), None if share is None else share.transpose(1, 2)  # B W T
-    at = len(cells)
-    levels = mean_of_windows(values[:, :at], None if share is None else share[:, :at], members.to(p.device))
+    values, share = entropies.space.transpose(1, 2), entropies.space_share  # B W T
+    share = None if share is None else share.transpose(1, 2)
+    at = members.shape[1]
+    levels = mean_of_windows(values[:, :at], None if share is None else share[:, :at], members)
     # A modality without a grid has its time entropy for a space entropy (spec §6.6).
     others = [whole[:, a:b].mean(dim=1)[:, None, None].expand_as(levels) for a, b in spans[1:]]
     valid = None if kept is None else torch.stack([kept[:, :, a:b].any(dim=2) for a, b in spans], dim=2).unsqueeze(1)
     space = normalise(torch.stack([levels, *others], dim=3), valid, cfg.norm).mean(dim=1)
-    region = torch.zeros_like(whole)
     if cfg.region_score == "constant":
-        region[:, start:stop] = space[..., :1].mean(dim=1)
+        region = space[..., :1].mean(dim=1).expand(-1, stop - start)
     else:
         in_region = None if share is None else share[:, at:]
         of_region = mean_over_frames(values[:, at:], in_region).unsqueeze(1)
         alive = None if in_region is None else (in_region > 0).any(dim=2).unsqueeze(1)
-        region[:, start:stop] = normalise(of_region, alive, cfg.norm)[:, 0, places.region_ids]
-    return space, region
+        region = normalise(of_region, alive, cfg.norm)[:, 0, places.region_ids]
+    return space, functional.pad(region, (start, whole.shape[1] - stop))

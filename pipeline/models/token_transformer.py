@@ -127,6 +127,7 @@ class TokenTransformer(nn.Module):
         sequence = TokenSequence(flat, None if key_bias is None else key_bias.flatten(1), None, frames, per_frame)
         slices = {"video": (0, per_frame)} if modality_slices is None else modality_slices
         gates = None if pruner is None else pruner.gates()
+        applied = [None] * len(self.blocks) if gates is None or gates.idle() else gates.of_blocks()
         gatings: list[TokenGating] = []
         attended: Attended | None = None
         for index, block in enumerate(self.blocks):
@@ -141,9 +142,7 @@ class TokenTransformer(nn.Module):
                     sequence, gating, bias = drop_tokens(sequence, pruner, place, slices)
                 gatings.append(gating)
             score_bias = None if bias is None else functional.pad(bias, (1, 0))[:, None, None, :]
-            updated, attended = block.attend(
-                sequence.tokens, score_bias, None if gates is None else gates.of_block(index)
-            )
+            updated, attended = block.attend(sequence.tokens, score_bias, applied[index])
             sequence = sequence.updated(updated)
         sequence = sequence.updated(self.norm(sequence.tokens))
         final = sequence.tokens

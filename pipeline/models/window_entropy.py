@@ -11,12 +11,32 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 TINY = 1e-12
+
+
+class WindowEntropies(NamedTuple):
+    """Entropies in nat, and the share of each window and cell that is left (None: all).
+
+    Attributes:
+        local: of each token's own distribution; of one that is gone, 0.
+        time: of each window's mean distribution at each place.
+        time_local: mean of `local` over each window.
+        space: of each cell's mean distribution in each frame.
+    """
+
+    local: Float[Tensor, "B T N"]
+    time: Float[Tensor, "B W N"]
+    time_local: Float[Tensor, "B W N"]
+    time_share: Float[Tensor, "B W N"] | None
+    space: Float[Tensor, "B T K"]
+    space_share: Float[Tensor, "B T K"] | None
 
 
 def _softmax_over_channels(x: Float[Tensor, "*S C"], tau: float) -> Float[Tensor, "*S C"]:
@@ -79,26 +99,45 @@ def time_averages(values: Float[Tensor, "B T *S"], windows: Float[Tensor, "W T"]
     return (windows @ values.flatten(2)).unflatten(2, values.shape[2:])
 
 
-def time_window_entropy(
-    p: Float[Tensor, "B T N C"], windows: Float[Tensor, "W T"], kept: Bool[Tensor, "B T N"] | None, eps: float = TINY
-) -> tuple[Float[Tensor, "B W N"], Float[Tensor, "B W N"] | None]:
-    """Entropy of each window's mean distribution, and the share of each window that is left (None: all)."""
+def shares_left(
+    kept: Bool[Tensor, "B T N"] | None, windows: Float[Tensor, "W T"], cells: Float[Tensor, "K N_v"]
+) -> tuple[Float[Tensor, "B W N"], Float[Tensor, "B T K"]] | tuple[None, None]:
+    """The share of each window at each place, and of each cell in each frame, that is left; None where all are."""
     if kept is None:
-        return entropy_(time_averages(p, windows), eps), None
-    share = time_averages(kept.float(), windows)
-    mean = time_averages(p * kept.unsqueeze(-1), windows) / share.clamp_min(TINY).unsqueeze(-1)
-    return entropy_(mean, eps), share
+        return None, None
+    left = kept.float()
+    return time_averages(left, windows), left[:, :, : cells.shape[1]] @ cells.T
 
 
-def space_cell_entropy(
-    p: Float[Tensor, "B T N C"], cells: Float[Tensor, "W N"], kept: Bool[Tensor, "B T N"] | None, eps: float = TINY
-) -> tuple[Float[Tensor, "B T W"], Float[Tensor, "B T W"] | None]:
-    """Entropy of each cell's mean distribution, and the share of each cell that is left (None: all)."""
-    if kept is None:
-        return entropy_(cells @ p, eps), None
-    share = kept.float() @ cells.T
-    mean = (cells @ (p * kept.unsqueeze(-1))) / share.clamp_min(TINY).unsqueeze(-1)
-    return entropy_(mean, eps), share
+def window_entropies(
+    x: Float[Tensor, "B T N C"],
+    windows: Float[Tensor, "W T"],
+    cells: Float[Tensor, "K N_v"],
+    kept: Bool[Tensor, "B T N"] | None,
+    tau: float,
+) -> WindowEntropies:
+    """Entropies of tokens, of time windows' and of cells' means of p = softmax(LayerNorm(x) / tau) over channels.
+
+    Args:
+        x: token features; those that are not kept are ignored.
+        windows: rows that average over frames.
+        cells: rows that average over the first N_v places.
+        kept: tokens that are still there; None means all.
+        tau: temperature.
+    """
+    logits = functional.layer_norm(x.float(), (x.shape[-1],))
+    p, local = softmax_and_entropy(logits.div_(tau))
+    del logits
+    time_share, space_share = shares_left(kept, windows, cells)
+    if kept is not None:
+        p, local = p * kept.unsqueeze(-1), local * kept
+    time, space = time_averages(p, windows), cells @ p[:, :, : cells.shape[1]]
+    time_local = time_averages(local, windows)
+    if time_share is not None and space_share is not None:
+        of_time, of_space = time_share.clamp_min(TINY), space_share.clamp_min(TINY)
+        time_local = time_local / of_time
+        time, space = time / of_time.unsqueeze(-1), space / of_space.unsqueeze(-1)
+    return WindowEntropies(local, entropy_(time), time_local, time_share, entropy_(space), space_share)
 
 
 def mean_of_windows(
@@ -143,7 +182,7 @@ def compute_multi_level_time_entropy(
     by_level = {}
     for level in levels:
         windows = time_windows(frames, level, overlap).to(p.device)
-        by_level[level] = time_window_entropy(p, windows, None, eps)[0].mean(dim=1)
+        by_level[level] = entropy_(time_averages(p, windows), eps).mean(dim=1)
     whole = by_level.get(1)
     return {"H_time_global": entropy_(p.mean(dim=1), eps) if whole is None else whole, "H_time_level": by_level}
 
@@ -170,10 +209,7 @@ def compute_multi_level_space_entropy(
         raise ValueError(f"patch_grid={patch_grid[0]}x{patch_grid[1]} does not hold N={x.shape[2]} patches")
     _check_levels("space", levels, max(patch_grid))
     p = _softmax_over_channels(x, tau)
-    by_level = {
-        level: space_cell_entropy(p, space_cells(patch_grid, level).to(p.device), None, eps)[0].mean(dim=2)
-        for level in levels
-    }
+    by_level = {level: entropy_(space_cells(patch_grid, level).to(p.device) @ p, eps).mean(dim=2) for level in levels}
     whole = by_level.get(1)
     return {"H_space_global": entropy_(p.mean(dim=2), eps) if whole is None else whole, "H_space_level": by_level}
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.config.pruning import PruningConfig
 from pipeline.models.ast2_pruner import ASTPruner, PrunerConfig, build_pruner
-from pipeline.models.token_scores import TokenPlaces, normalise, score_tokens
+from pipeline.models.token_scores import TokenPlaces, cell_averages, normalise, score_tokens
 from pipeline.models.voronoi import build_voronoi_regions
-from pipeline.models.window_entropy import membership
 
 T, SIDE, WIDTH = 4, 4, 24
 N = SIDE * SIDE
@@ -139,7 +138,8 @@ def score(x: torch.Tensor, **settings_: Any) -> torch.Tensor:
     regions, _ = build_voronoi_regions(N, (SIDE, SIDE), 4)
     weights = {"a_time": 0.0, "b_space": 0.0, "c_region": 0.0} | settings_
     cfg = PruningConfig(num_regions=4, **weights)
-    return score_tokens(x, cfg, TokenPlaces(VIDEO, (SIDE, SIDE), regions, membership(regions))).score
+    averages = cell_averages((SIDE, SIDE), cfg.space_window_levels, regions)
+    return score_tokens(x, cfg, TokenPlaces(VIDEO, (SIDE, SIDE), regions, averages)).score
 
 
 def test_divergence_ranks_change_and_entropy_ranks_diffuseness() -> None:

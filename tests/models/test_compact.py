@@ -56,8 +56,7 @@ def test_sizes_are_the_open_gates() -> None:
     pruner, _ = gated_part(model)
     gates = pruner.gates()
     _, transformer = gated_part(compact(model))
-    for index, block in enumerate(transformer.blocks):
-        values = gates.of_block(index)
+    for block, values in zip(transformer.blocks, gates.of_blocks(), strict=True):
         assert block.num_heads == int(values.head.sum()) * int(values.attention)
         assert block.hidden_dim == int(values.channel.sum()) * int(values.mlp)
 

@@ -25,7 +25,7 @@ def test_hard_gates_are_exact_and_have_the_gradient_of_the_sigmoid() -> None:
 
 def test_a_branch_with_nothing_open_inside_is_closed() -> None:
     values = GateValues(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0], [0.0]]), torch.ones(2, 2))
-    first, second = values.of_block(0), values.of_block(1)
+    first, second = values.of_blocks()
     assert (first.attention.item(), first.mlp.item()) == (0.0, 1.0)
     assert (second.attention.item(), second.mlp.item()) == (1.0, 0.0)
     assert values.sparsity()["head"].item() == pytest.approx(0.75)

@@ -14,10 +14,9 @@ from pipeline.models.window_entropy import (
     compute_multi_level_time_entropy,
     entropy_,
     softmax_and_entropy,
-    space_cell_entropy,
     space_cells,
-    time_window_entropy,
     time_windows,
+    window_entropies,
 )
 
 EPS = 1e-12
@@ -118,14 +117,15 @@ def test_time_entropy_ignores_the_order_of_frames_globally() -> None:
 
 
 def test_windows_average_over_what_is_left() -> None:
-    p = torch.rand(1, 4, 2, 5).softmax(-1)
+    x = torch.randn(1, 4, 2, 5)
+    p = torch.nn.functional.layer_norm(x, (5,)).softmax(-1)
     kept = torch.tensor([[True, False], [False, False], [True, False], [True, False]])[None]
-    values, share = time_window_entropy(p, time_windows(4, 2, 0.0), kept)
-    torch.testing.assert_close(share, torch.tensor([[[0.5, 0.0], [1.0, 0.0]]]))
-    torch.testing.assert_close(values[0, 0, 0], plain_entropy(p[0, 0, 0]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(values[0, 1, 0], plain_entropy(p[0, 2:, 0].mean(0)), atol=1e-5, rtol=0)
-    cells, _ = space_cell_entropy(p, space_cells((1, 2), 1), kept)
-    torch.testing.assert_close(cells[0, 0, 0], plain_entropy(p[0, 0, 0]), atol=1e-5, rtol=0)
+    found = window_entropies(x, time_windows(4, 2, 0.0), space_cells((1, 2), 1), kept, 1.0)
+    torch.testing.assert_close(found.time_share, torch.tensor([[[0.5, 0.0], [1.0, 0.0]]]))
+    torch.testing.assert_close(found.time[0, 0, 0], plain_entropy(p[0, 0, 0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.time[0, 1, 0], plain_entropy(p[0, 2:, 0].mean(0)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.time_local[0, 1, 0], plain_entropy(p[0, 2:, 0]).mean(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.space[0, 0, 0], plain_entropy(p[0, 0, 0]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("levels", [[], [2, 1], [1, 1], [0], [1, 9]])
