@@ -141,12 +141,12 @@ def _exponentials(row, e, sharpness):
         squares += d * d
     mean = linear / np.float32(width)
     scale = sharpness * LOG2_E / np.sqrt(squares / np.float32(width) - mean * mean + LAYER_NORM_EPS)
-    zero = base + mean
+    middle = mean
     if sharpness * LOG2_E * np.sqrt(np.float32(width)) > LARGEST_EXPONENT:
-        zero = row.max()
+        middle = row.max() - base
     total = weighted = np.float32(0.0)
     for c in range(width):
-        logit = (row[c] - zero) * scale
+        logit = (row[c] - base - middle) * scale
         logit = -LARGEST_EXPONENT if logit < -LARGEST_EXPONENT else logit
         value = _exp2(logit)
         e[c] = value
