@@ -44,9 +44,13 @@ def _require(module: str) -> None:
 
 
 def relative(path: Path) -> str:
-    """A path as Snakemake should record it: relative inside the working directory, else absolute."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    """A path as Snakemake should record it: relative inside the working directory, else absolute.
+
+    However a file was reached (`results/../configs`, a link to the checkout), it has one name: Snakemake runs a job
+    again whose inputs are called differently from last time.
+    """
+    file, here = path.resolve(), Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts import read_json, write_json
-from pipeline.sources import sources
+from pipeline.sources import relative, sources
 
 
 def names(module: str) -> set[str]:
@@ -43,6 +43,18 @@ def test_paths_are_absolute_outside_the_working_directory(tmp_path: Path, monkey
     inside = sources("pipeline.errors")
     monkeypatch.chdir(tmp_path)
     assert [Path(path).is_absolute() for path in (*inside, *sources("pipeline.errors"))] == [False] * 2 + [True] * 2
+
+
+def test_a_file_has_one_name_however_it_is_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "results").mkdir(parents=True)
+    (checkout / "Snakefile").touch()
+    (tmp_path / "link").symlink_to(checkout)
+    ways = [checkout, checkout / "results" / "..", tmp_path / "link"]
+    monkeypatch.chdir(tmp_path / "link")
+    assert {relative(way / "Snakefile") for way in ways} == {"Snakefile"}
+    monkeypatch.chdir(checkout / "results")
+    assert {relative(way / "Snakefile") for way in ways} == {str(checkout / "Snakefile")}
 
 
 def asked_in(folder: Path) -> set[str]:

@@ -15,7 +15,7 @@ Departures from the literal score, each with the option that restores it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -100,7 +100,7 @@ def score_tokens(
         windows, levels = _time_matrices(x.shape[1], tuple(cfg.time_window_levels), cfg.time_window_overlap)
         cell_levels = _space_matrices(places.grid, tuple(cfg.space_window_levels))[1]
         windows, levels, cell_levels = (part.to(x.device) for part in (windows, levels, cell_levels))
-        entropies = _entropies(x, windows, places.averages, kept, cfg.entropy_tau)
+        entropies = _window_entropies_on(x.device)(x, windows, places.averages, kept, cfg.entropy_tau)
         time, whole = _time_terms(entropies, levels, cfg, kept)
         space, region = _space_terms(entropies, whole, cell_levels, cfg, places, kept)
         score = (cfg.a_time * time + cfg.c_region * region).unsqueeze(1) + cfg.b_space * _by_place(space, places)
@@ -110,20 +110,14 @@ def score_tokens(
     return TokenScores(score, time, space, whole)
 
 
-def _entropies(
-    x: Float[Tensor, "B T N C"],
-    windows: Float[Tensor, "W T"],
-    cells: Float[Tensor, "K N_v"],
-    kept: Bool[Tensor, "B T N"] | None,
-    tau: float,
-) -> WindowEntropies:
-    """By the compiled kernel where a CPU computes; by PyTorch's operators elsewhere, and where they are recorded."""
-    if x.device.type != "cpu" or torch.jit.is_tracing():
-        return window_entropies(x, windows, cells, kept, tau)
+def _window_entropies_on(device: torch.device) -> Callable[..., WindowEntropies]:
+    """The compiled kernel where a CPU computes; PyTorch's operators elsewhere, and where they are recorded."""
+    if device.type != "cpu" or torch.jit.is_tracing():
+        return window_entropies
     # Here, so that dense networks do not wait for numba.
     from .fused_entropy import fused_window_entropies
 
-    return fused_window_entropies(x, windows, cells, kept, tau)
+    return fused_window_entropies
 
 
 def _by_place(space: Float[Tensor, "B T M"], places: TokenPlaces) -> Float[Tensor, "B T _"]:

@@ -45,6 +45,11 @@ def test_second_run_does_nothing(finished: Path) -> None:
     assert "Nothing to be done" in snakemake(finished, "--cores", "2").text
 
 
+def test_second_run_does_nothing_from_whichever_folder_it_is_called(finished: Path) -> None:
+    from_results = snakemake(finished / "results", "-n", "--snakefile", "../Snakefile", "--directory", "..")
+    assert "Nothing to be done" in from_results.text
+
+
 def test_export_folders_verify_themselves_as_the_workflow_left_them(finished: Path) -> None:
     folders = sorted(finished.glob("results/tiny/EXP-C5-export-verify/seed*/*/export"))
     assert folders
