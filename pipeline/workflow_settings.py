@@ -139,13 +139,3 @@ def _frame_folders(folder: os.DirEntry) -> Iterator[Entry]:
     for entry in os.scandir(folder.path):
         if entry.is_dir():
             yield f"{folder.name}/{entry.name}", 0, entry.stat().st_mtime_ns
-
-
-def wake_scheduler_for_news_only(workflow: Any) -> None:
-    """Take Snakemake's limit of jobs per second off a run on this machine.
-
-    To keep the limit, Snakemake 9 plans one more wake-up per second each time it wakes, so that with every finished
-    job its scheduler turns faster: after a hundred jobs it takes a quarter of a core. Clusters keep their limit.
-    """
-    if workflow.local_exec and getattr(workflow.scheduler, "job_rate_limiter", None) is not None:
-        workflow.scheduler.job_rate_limiter = None

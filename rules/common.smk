@@ -27,6 +27,10 @@ from pipeline.experiments import (
 from pipeline.outcome import failure_summary, success_summary
 from pipeline.progress import watch_in_background
 from pipeline.run_lock import hold_run_lock
+from pipeline.snakemake_overheads import (
+    record_parameters_without_pandas,
+    wake_scheduler_for_news_only,
+)
 from pipeline.sources import relative, sources_digest
 from pipeline.workflow_settings import (
     prefer_this_python,
@@ -34,10 +38,10 @@ from pipeline.workflow_settings import (
     recordings_listing,
     resolve_workflow,
     split_lists,
-    wake_scheduler_for_news_only,
 )
 
 prefer_this_python()
+record_parameters_without_pandas()
 
 try:
     SETTINGS = resolve_workflow(config)
