@@ -1,7 +1,7 @@
 """The hardware proxies against their bars, on the reference tables: `python -m benchmarks.proxy --json OUT`.
 
 Needs the folder named by REFERENCE_DATA. Fits and leave-one-device-out predictions are kept under
-`results/benchmarks/proxy`; those of an earlier run with the same settings and data are used again.
+`results/benchmarks/proxy`; those of an earlier run with the same settings and code are used again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pipeline.hw_proxy.measured_table import read_measured
 from pipeline.hw_proxy.proxy_files import load_proxy
 from pipeline.hw_proxy.proxy_fit import fit_proxy, predict_rows
 from pipeline.hw_proxy.proxy_run import run_ms_mem, run_power
+from pipeline.sources import sources_digest
 
 OUT = Path("results/benchmarks/proxy")
 SEGMENTS, SLOTS = 100, 64
@@ -37,7 +38,7 @@ def main() -> None:
     """Fit, judge and time the proxies, and print every figure beside its bar."""
     arguments = parse_json_flag(__doc__ or "")
     config = reference_config()
-    folder = OUT / fingerprint(config.model_dump())
+    folder = OUT / fingerprint([config.model_dump(), sources_digest("pipeline.hw_proxy.proxy_run")])
     latency = folder / "ms_mem"
     if not (latency / "seconds.json").is_file():
         _timed_runs(config, folder)

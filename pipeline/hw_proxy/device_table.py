@@ -51,6 +51,7 @@ class DeviceTable:
         peak_bw: bytes/s of device memory.
         mem_gb: device memory.
         num_sm: compute units; `clock_mhz`: their clock; `l2_mb`: last-level cache.
+        clock_share: the clock over boost, 1 unless a device is held below it.
         tdp_w: power limit; `idle_w`: power at rest.
         area_mm2: die area.
         year: when it came out; how well a library runs odd shapes is a matter of its generation.
@@ -65,6 +66,7 @@ class DeviceTable:
     mem_gb: Float[Tensor, " T"]
     num_sm: Float[Tensor, " T"]
     clock_mhz: Float[Tensor, " T"]
+    clock_share: Float[Tensor, " T"]
     l2_mb: Float[Tensor, " T"]
     tdp_w: Float[Tensor, " T"]
     idle_w: Float[Tensor, " T"]
@@ -189,6 +191,7 @@ def _with_fallbacks(entry: Mapping[str, Any]) -> dict[str, Number]:
         "mem_gb": entry["mem_gb"],
         "num_sm": entry.get("num_sm", area / AREA_PER_UNIT_MM2),
         "clock_mhz": entry.get("boost_mhz", CLOCK_MHZ),
+        "clock_share": 1.0,
         "l2_mb": entry.get("l2_mb", area * CACHE_MB_PER_MM2),
         "tdp_w": tdp,
         "idle_w": entry.get("idle_w", IDLE_SHARE * tdp),

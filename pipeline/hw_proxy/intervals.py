@@ -1,7 +1,7 @@
 """Prediction intervals from errors on devices that were left out.
 
 For each layer type, the interval spans the outer quantiles of log(measured / predicted) over rows whose device the
-prediction had never seen, every device counting the same, widened by three parts in the number of devices: few
+prediction had never seen, every device counting the same, widened by four parts in the number of devices: few
 devices do not show how odd the next one may be. Types without such rows take the quantiles of all.
 """
 
@@ -57,7 +57,7 @@ def _quantiles(error: Float[np.ndarray, " n"], devices: np.ndarray, coverage: fl
     share = np.cumsum(weights[order]) / weights.sum()
     tail = 0.5 * (1.0 - coverage)
     low, high = (float(error[order][np.searchsorted(share, point)]) for point in (tail, 1.0 - tail - 1e-9))
-    widening = 1.0 + 3.0 / len(names)
+    widening = 1.0 + 4.0 / len(names)
     return min(low, -LEAST_SPREAD) * widening, max(high, LEAST_SPREAD) * widening
 
 

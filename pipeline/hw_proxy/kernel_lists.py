@@ -1,7 +1,8 @@
 """Models as lists of kernels: reading them, and the latency and power of whole models measured end to end.
 
 A list names each kernel's kind, sizes, FLOPs, bytes and how often it runs. Measured models say which list they ran, at
-which precision and clock; a device at a fixed clock is the device with its compute peaks in proportion.
+which precision and clock; a device at a fixed clock is the device with its compute peaks in proportion (`roofline` has
+what else follows the clock).
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def read_models(models: Path | str, kernels: Path | str, devices: DeviceTable, d
 
 
 def at_clock(devices: DeviceTable, share: Float[Tensor, " T"]) -> DeviceTable:
-    """The devices with their clock at a share of boost: compute peaks follow, memory does not."""
-    scaled = ("peak_flops_fp32", "peak_flops_fp32_vector", "peak_flops_fp16", "clock_mhz")
+    """The devices with their clock at a share of boost: compute peaks follow, memory's own bandwidth does not."""
+    scaled = ("peak_flops_fp32", "peak_flops_fp32_vector", "peak_flops_fp16", "clock_mhz", "clock_share")
     return replace(devices, **{name: getattr(devices, name) * share for name in scaled})
 
 

@@ -1,12 +1,13 @@
 """Latency as efficiency relative to the roofline, plus a launch floor (DESIGN: `mode: efficiency`).
 
-    kernel = || flops / (peak * e_c),  bytes / (bandwidth * e_m) ||_p        latency = || kernel, floor ||_q
+    compute = || flops / (peak * e_c),  flops / what the power limit sustains ||_6
+    kernel = || compute,  bytes / (bandwidth * e_m) ||_p                     latency = || kernel, floor ||_q
 
 p-norms stand for "the longer of both, and more where they are close": computing overlaps moving, and running overlaps
 launching (measured: a launch that takes 30 us hides a kernel of 20 us). A network gives the two efficiencies, at most
 1.05, from shape and fit (`layer_features`), which hold neither FLOPs nor bytes, peak or bandwidth. So latency is at
-least the roofline / 1.05 and monotone in all four *by construction*. Floors belong to a measurement source (host,
-framework and way of timing) and a kernel kind.
+least the roofline / 1.05 and monotone in all four *by construction*, and never rises with the power limit. Floors
+belong to a measurement source (host, framework and way of timing) and a kernel kind.
 
 What a device does differently from the average is an effect of its own: further inputs of the network (one per known
 device) and an offset of its floors, switched off at random in training. For a device that was never measured they are
@@ -25,7 +26,15 @@ from .device_table import DeviceTable
 from .layer_features import fit_features, shape_features
 from .layer_proxy_model import LayerProxyModel
 from .layer_table import KERNEL_KINDS, UNKNOWN_SOURCE, LayerTable
-from .roofline import LEAST_BYTES_PER_S, LEAST_MS, is_product, smooth_max_log, usable_peak
+from .roofline import (
+    LEAST_BYTES_PER_S,
+    LEAST_MS,
+    is_product,
+    power_limited_flops,
+    smooth_max_log,
+    usable_bandwidth,
+    usable_peak,
+)
 
 MOST_EFFICIENT = 1.05
 # Without a bound from below a network explains launch floors by tiny efficiencies, which then move with the bandwidth.
@@ -35,6 +44,7 @@ START_LOGIT = 1.0
 START_LOGIT_ISSUE = -2.0
 START_FLOOR_MS = 0.01
 START_LAUNCH_SHARPNESS = 2.0
+POWER_SHARPNESS = 6.0
 
 
 class LatencyModel(nn.Module):
@@ -76,13 +86,21 @@ class LatencyModel(nn.Module):
         shift = torch.stack([start, torch.full_like(start, START_LOGIT)], dim=1)
         least = torch.tensor(LEAST_EFFICIENT, dtype=raw.dtype)
         log_efficiency = torch.log(least + (MOST_EFFICIENT - least) * torch.sigmoid(raw + shift))
-        compute = torch.log(1e3 * table.flops / usable_peak(table, devices) + LEAST_MS) - log_efficiency[:, 0]
-        moving = torch.log(1e3 * table.bytes_moved / (devices.peak_bw + LEAST_BYTES_PER_S) + LEAST_MS)
+        compute = self.log_compute(log_efficiency[:, 0], table, devices)
+        moving = torch.log(1e3 * table.bytes_moved / (usable_bandwidth(devices) + LEAST_BYTES_PER_S) + LEAST_MS)
         overlap = 1.0 + nn.functional.softplus(self.sharpness[table.kind])
         kernel = smooth_max_log(compute, moving - log_efficiency[:, 1], overlap)
         # How a launch hides running is a matter of how it is timed.
         hiding = 1.0 + nn.functional.softplus(self.launch_sharpness[self.sources_of(table), table.kind])
         return smooth_max_log(kernel, self.log_floors(effects, table, devices), hiding)
+
+    def log_compute(
+        self, log_efficiency: Float[Tensor, " P"], table: LayerTable, devices: DeviceTable
+    ) -> Float[Tensor, " P"]:
+        """Logarithm of the time (ms) that computing takes at an efficiency, and within the power limit."""
+        at_peak = torch.log(1e3 * table.flops / usable_peak(table, devices) + LEAST_MS) - log_efficiency
+        at_limit = torch.log(1e3 * table.flops / power_limited_flops(table, devices) + LEAST_MS)
+        return smooth_max_log(at_peak, at_limit, torch.tensor(POWER_SHARPNESS, dtype=at_peak.dtype))
 
     def sources_of(self, table: LayerTable) -> Int[Tensor, " P"]:
         """The measurement source each kernel is predicted for."""

@@ -22,6 +22,7 @@ from .roofline import is_product, nominal_peak
 TILES = (32, 64, 128, 256)
 WAVE_TILES = ((64, 64), (128, 128), (256, 128))
 ALIGNMENTS = (4, 32)
+GENERATIONS = (2018.0, 2020.0)
 SPEC_FEATURES = (
     *("log_flops", "log_bytes", "log_peak_flops", "log_peak_bw"),
     *(f"is_{name}" for name in LAYER_TYPES),
@@ -114,10 +115,12 @@ def fit_features(table: LayerTable, devices: DeviceTable) -> Float[Tensor, "P G"
         product * torch.log2((columns * depth + 1.0) * width / cache),
         product * torch.log2((depth + 1.0) * units * (TILES[2] * 4.0) / cache),
     )
-    features += [torch.tanh(footprint / 4) for footprint in footprints]
-    # Libraries of later devices lose less on odd shapes; convolutions change algorithms instead.
-    multiplies = product * (table.kind != KERNEL_KINDS.index("conv2d"))
-    features += [multiplies * (devices.year - 2018.0) / 4, devices.is_amd]
+    # Convolutions choose their algorithm by shape; what they lose does not follow the cache, nor the generation.
+    plain = (table.kind != KERNEL_KINDS.index("conv2d")).to(rows)
+    features += [plain * torch.tanh(footprint / 4) for footprint in footprints]
+    # Libraries of later devices lose less on odd shapes. Nothing says by how much beyond the years measured.
+    generation = (devices.year.clamp(*GENERATIONS) - GENERATIONS[0]) / 4
+    features += [product * plain * generation, devices.is_amd]
     return torch.stack(features, dim=1)
 
 

@@ -14,6 +14,7 @@ from ..artifacts import fingerprint, read_parquet, sha256_of_file, write_json, w
 from ..config.proxy import ProxyConfig
 from ..errors import ConfigError
 from ..progress import Progress, progress_writer
+from ..sources import sources_digest
 from .intervals import Intervals, fit_intervals
 from .kernel_lists import MeasuredModels, read_models, subset
 from .layer_hw_proxy import LayerHwProxy
@@ -92,11 +93,14 @@ def _judge_shapes(proxy: LayerHwProxy, measured: MeasuredTable, held_out: Tensor
 
 
 def _left_out(measured: MeasuredTable, config: ProxyConfig, out: Path) -> pd.DataFrame | None:
-    """Predictions of left-out devices, kept per device so that a stopped run goes on; None with one device."""
+    """Predictions of left-out devices, kept per device so that a stopped run goes on; None with one device.
+
+    Those of other data, settings or code are made anew.
+    """
     names = measured.measured_devices()
     if not config.evaluation.leave_one_device_out or len(names) < 2:
         return None
-    contents = [sha256_of_file(path) for path in _tables(config)]
+    contents = [sources_digest("pipeline.hw_proxy.transfer"), *(sha256_of_file(path) for path in _tables(config))]
     settings = [config.fit.model_dump(), config.evaluation.model_dump(exclude={"coverage"}), config.seed]
     folder = out / f"left_out_{fingerprint([*contents, *settings])}"
     write = progress_writer(out / "progress.json")

@@ -1,13 +1,17 @@
 """How fast a device can be at best, and how times of limits combine.
 
 A kernel cannot end before its FLOPs are computed at the peak, nor before its bytes have moved at full bandwidth.
-Three facts correct the data sheet's peak:
+Three facts correct the data sheet:
 
 - norms, softmax and elementwise maps issue at most 128 operations per clock and compute unit;
-- fp32 convolutions may use TF32 units where a device has them, with a gain that grows with their lead;
-- dense products are throttled where the power limit is low for the peak. An fp32 TFLOP/s took 18 W until 2018 and
-  takes half as much every four years since; in fp16 a sixteenth. Below that the usable peak falls with the 0.8th power
-  of the ratio, since voltage falls with the clock.
+- dense products cannot draw more than the power limit for long. An fp32 TFLOP/s took 17 W until 2020 (boards of 70
+  to 300 W agree) and takes half as much every two years since; on units that do nothing but products less by their
+  lead over the vector units, in fp16 an eleventh, and where a convolution multiplies less often (Winograd's
+  F(2x2, 3x3): Lavin & Gray 2016) less by 2.25. A device held below its boost clock needs less in proportion, for its
+  voltage is lower. What is limited is the rate achieved, not the peak: a kernel that leaves most units idle is not
+  throttled;
+- compute units can ask for so many bytes per clock only, so a device held below boost does not reach the bandwidth of
+  its memory.
 
 The constants are round and few: boards at both ends of the reference table (70 W and 400 W) set them.
 
@@ -26,12 +30,13 @@ from .layer_table import KERNEL_KINDS, LayerTable
 PRODUCT_KINDS = ("linear", "matmul_batched", "conv2d", "sdpa")
 OPERATIONS_PER_CLOCK = 128.0
 TF32_SHARE_OF_FP16 = 0.5
-TF32_EXPONENT = 0.5
-THROTTLE_W_PER_TFLOPS = 18.0
-THROTTLE_YEAR = 2018.0
-HALVING_YEARS = 4.0
-THROTTLE_EXPONENT = 0.8
-FP16_PER_FP32_ENERGY = 16.0
+LIMIT_W_PER_TFLOPS = 17.0
+LIMIT_YEAR = 2020.0
+HALVING_YEARS = 2.0
+FP16_PER_FP32_ENERGY = 11.0
+WINOGRAD_SAVING = 2.25
+WINOGRAD_WINDOW = 3.0
+BYTES_PER_CLOCK = 14.0
 # A chip that is not there (specs near zero in a mixture) is very slow, not infinitely so.
 LEAST_FLOPS = 1e9
 LEAST_BYTES_PER_S = 1e6
@@ -55,22 +60,33 @@ def roofline_ms(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
 
 
 def usable_peak(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
-    """FLOP/s that a kernel of each kind could reach at best."""
+    """FLOP/s that a kernel of each kind could reach at best, however short it is."""
     peak = nominal_peak(table, devices)
-    lead = (TF32_SHARE_OF_FP16 * devices.peak_flops_fp16 / (peak + LEAST_FLOPS)).clamp(min=1.0)
-    convolves = (table.kind == KERNEL_KINDS.index("conv2d")) & (table.precision == 0) & (devices.has_tf32 > 0.5)
-    peak = torch.where(convolves, peak * lead**TF32_EXPONENT, peak)
     issue = devices.num_sm * devices.clock_mhz * (1e6 * OPERATIONS_PER_CLOCK)
-    peak = torch.where(is_product(table), peak * _throttle(table, devices, peak), torch.minimum(peak, issue))
-    return peak + LEAST_FLOPS
+    return torch.where(is_product(table), peak, torch.minimum(peak, issue)) + LEAST_FLOPS
 
 
-def _throttle(table: LayerTable, devices: DeviceTable, peak: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
-    saving = torch.where(table.precision == 1, FP16_PER_FP32_ENERGY, 1.0)
-    needed = THROTTLE_W_PER_TFLOPS * 2.0 ** ((THROTTLE_YEAR - devices.year).clamp(max=0.0) / HALVING_YEARS)
-    power = 1e12 * saving * (devices.tdp_w + 1e-3) / (peak + LEAST_FLOPS) / needed
-    share = power**THROTTLE_EXPONENT
-    return share / (1.0 + share**4) ** 0.25
+def power_limited_flops(table: LayerTable, devices: DeviceTable) -> Float[Tensor, " P"]:
+    """FLOP/s that the power limit can sustain; without end but for dense products."""
+    half = table.precision == 1
+    winograd = (table.kind == KERNEL_KINDS.index("conv2d")) & (table.window == WINOGRAD_WINDOW) & ~half
+    matrix_units = (devices.peak_flops_fp32 / (devices.peak_flops_fp32_vector + LEAST_FLOPS)).clamp(min=1.0)
+    saving = torch.where(half, FP16_PER_FP32_ENERGY, matrix_units * torch.where(winograd, WINOGRAD_SAVING, 1.0))
+    needed = LIMIT_W_PER_TFLOPS * 2.0 ** ((LIMIT_YEAR - devices.year).clamp(max=0.0) / HALVING_YEARS)
+    limit = 1e12 * saving * devices.tdp_w / (needed * devices.clock_share) + LEAST_FLOPS
+    return torch.where(is_product(table), limit, torch.inf)
+
+
+def usable_bandwidth(devices: DeviceTable) -> Float[Tensor, " P"]:
+    """Bytes/s of device memory at each device's clock; what the data sheet says at boost."""
+    boost_mhz = devices.clock_mhz / devices.clock_share
+    return devices.peak_bw * _asked_share(devices, devices.clock_mhz) / _asked_share(devices, boost_mhz)
+
+
+def _asked_share(devices: DeviceTable, clock_mhz: Float[Tensor, " P"]) -> Float[Tensor, " P"]:
+    """Share of the bandwidth that the compute units ask for: all of it, or as much as they can."""
+    asked = 1e6 * BYTES_PER_CLOCK * devices.num_sm * clock_mhz
+    return (1.0 + (devices.peak_bw / (asked + LEAST_BYTES_PER_S)) ** 4) ** -0.25
 
 
 def smooth_max_log(first: Tensor, second: Tensor, sharpness: Tensor) -> Tensor:

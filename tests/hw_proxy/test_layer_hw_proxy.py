@@ -78,7 +78,7 @@ def test_latency_is_never_below_the_roofline_and_power_never_outside_idle_and_li
     assert (predicted["mem_mb"] >= predicted["mem_weights_mb"]).all()
 
 
-@pytest.mark.parametrize("spec", ["peak_flops_fp32", "peak_flops_fp16", "peak_bw"])
+@pytest.mark.parametrize("spec", ["peak_flops_fp32", "peak_flops_fp16", "peak_bw", "tdp_w"])
 @pytest.mark.parametrize("which", ["proxy", "wild"])
 def test_a_faster_device_is_never_slower(
     which: str, spec: str, devices: DeviceTable, request: pytest.FixtureRequest

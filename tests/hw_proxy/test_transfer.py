@@ -12,6 +12,7 @@ import torch
 from pipeline.artifacts import read_parquet, write_parquet
 from pipeline.config.proxy import ProxyConfig, ProxyEvaluation, ProxyFit
 from pipeline.errors import ConfigError, DataError
+from pipeline.hw_proxy import proxy_run
 from pipeline.hw_proxy.calibration import correct, fit_corrections
 from pipeline.hw_proxy.intervals import coverage_of, fit_intervals
 from pipeline.hw_proxy.measured_table import MeasuredTable, sample_rows
@@ -104,6 +105,15 @@ def test_a_stopped_run_goes_on_where_it_was(config: ProxyConfig, tmp_path: Path)
     run_ms_mem(config, out)
     assert kept.stat().st_mtime_ns == before
     pd.testing.assert_frame_equal(expected, read_parquet(out / "transfer.parquet"))
+
+
+def test_predictions_of_other_code_are_not_taken_up(
+    config: ProxyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ms_mem(config, tmp_path)
+    monkeypatch.setattr(proxy_run, "sources_digest", lambda module: f"{module}, edited")
+    run_ms_mem(config, tmp_path)
+    assert len([*tmp_path.glob("left_out_*")]) == 2
 
 
 def test_one_device_is_a_stated_fallback(config: ProxyConfig, tmp_path: Path) -> None:
