@@ -73,6 +73,14 @@ class HardwareTerm:
         )
         return KeepRatios(tokens.detach(), heads, channels, blocks, blocks)
 
+    def decides(self) -> bool:
+        """Whether channels have a budget of FLOPs to keep, and no target of their own."""
+        return self.cfg.hw.lambda_macs > 0.0 and self.cfg.ast.lambda_ch == 0.0
+
+    def final_budget(self, network: VideoViT | VideoAudioAST) -> float:
+        """FLOPs of one batch of the workload that the finished network may spend."""
+        return total_flops(self.cfg, self.budget(final_ratios(self.cfg, network).tokens, 1.0)).item()
+
 
 def hardware_term(cfg: RunConfig, proxy_folder: Path | None) -> HardwareTerm:
     """The hardware term of a run on the chip `hw.chip`.

@@ -71,6 +71,14 @@ def schedules_are_done(network: VideoViT | VideoAudioAST) -> bool:
     return phase.drop_ramp == 1.0 and not phase.gates_learn
 
 
+def gates_learn(network: VideoViT | VideoAudioAST) -> bool:
+    """Whether a network has gates that still move."""
+    if not has_pruner(network):
+        return False
+    pruner, _ = gated_part(network)
+    return pruner.ch_logit is not None and phase_at(pruner.cfg, pruner.progress).gates_learn
+
+
 def sparsity_history(network: VideoViT | VideoAudioAST) -> dict[str, float]:
     """Sparsity by kind and by layer, as rows of the history: `sparsity_head`, `sparsity_head/block0`, ..."""
     pruner, _ = gated_part(network)

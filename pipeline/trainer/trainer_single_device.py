@@ -28,9 +28,10 @@ from ..models.keep_schedule import phase_at
 from ..progress import Progress, progress_writer, with_bar
 from .checkpoint import open_checkpoint, save_checkpoint
 from .evaluation import evaluate, forward_batch, window_logits
+from .gate_budget import settle_within_budget
 from .hardware_term import design_of, hardware_term
 from .metrics import Metric
-from .pruned_run import advance_schedules, schedules_are_done, set_learning_rates, sparsity_history
+from .pruned_run import advance_schedules, gates_learn, schedules_are_done, set_learning_rates, sparsity_history
 from .run_results import Training, write_results
 from .schedule import learning_rate_factor
 from .training_run import Run, describe_run, epoch_line, set_up_run, task_loss
@@ -138,7 +139,7 @@ def _train_epoch(run: Run, state: TrainingState) -> None:
         losses.append(_train_step(run, batch, training.lr * factor, state.step, total_steps))
         state.step += 1
         state.clips_seen += len(batch["label"])
-    advance_schedules(run.network, state.step / total_steps)
+    _advance(run, state.step / total_steps)
     state.train_seconds += time.perf_counter() - start
     means = torch.as_tensor(fabric.all_reduce(torch.tensor(losses).mean(dim=0), reduce_op="mean")).tolist()
     values = {str(Metric.TRAIN_LOSS): means[0], str(Metric.LEARNING_RATE): training.lr * factor}
@@ -153,7 +154,7 @@ def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_ste
     """Optimiser step number `step`, from 0; the task's loss, L_AST (0 without a pruner), and hardware's figures."""
     training, device = run.cfg.training, run.fabric.device
     set_learning_rates(run.optimizer, lr, run.cfg.ast, step, total_steps)
-    advance_schedules(run.network, step / total_steps)
+    _advance(run, step / total_steps)
     _, info = forward_batch(run.model, batch, device)
     loss = task_loss(info["branch_logits"], batch["label"].to(device), training.label_smoothing)
     ast_loss = info.get("L_AST", loss.new_zeros(()))
@@ -172,6 +173,14 @@ def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_ste
     if not math.isfinite(value):
         raise ConfigError(f"training.lr={training.lr}: the loss became {value}; lower it or training.grad_clip")
     return [value, ast_loss.detach().item(), *figures]
+
+
+def _advance(run: Run, progress: float) -> None:
+    """Move the schedules on; where gates stop learning, those that only a budget of FLOPs governs are rounded to it."""
+    learned = gates_learn(run.network)
+    advance_schedules(run.network, progress)
+    if run.hardware is not None and run.hardware.decides() and learned and not gates_learn(run.network):
+        settle_within_budget(run.cfg, run.network, run.hardware.final_budget(run.network))
 
 
 def _validate(run: Run, state: TrainingState) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from pipeline.artifacts import read_json
 from pipeline.config import RunConfig
 from pipeline.errors import ConfigError
 from pipeline.hw_proxy.roofline_proxy import RooflineProxy
+from pipeline.hw_proxy.workload import KeepRatios
 from pipeline.models.build import build_model
 from pipeline.trainer.hardware_term import design_of, final_ratios, hardware_term, keep_ratios, total_flops
 from pipeline.trainer.trainer_single_device import train_single_device
@@ -108,3 +110,34 @@ def test_training_with_hardware_lowers_the_predicted_latency_and_repeats_exactly
     design = read_json(tmp_path / "a" / "design.json")
     assert design["latency_ms"] < design["dense"]["latency_ms"]
     assert isinstance(hardware_term(priced, None).proxy, RooflineProxy)
+
+
+BUDGET = HW | {
+    "hw.lambda_T": 1.0,
+    "hw.lambda_macs": 30.0,
+    "ast.lambda_head": 0.0,
+    "ast.lambda_ch": 0.0,
+    "ast.lambda_block": 0.0,
+}
+
+
+@pytest.mark.parametrize("lambda_hw", [0.0, 1.0, 10.0])
+def test_a_design_spends_its_budget_however_the_gates_went(small_run, tmp_path: Path, lambda_hw: float):
+    """The least gate that closes is a channel: no design may be further from the budget than one of them costs."""
+    cfg: RunConfig = small_run(BUDGET | {"loss.lambda_hw": lambda_hw, "training.num_epochs": 3})
+    train_single_device(cfg, tmp_path)
+    keep = KeepRatios(
+        **{name: torch.tensor(values) for name, values in read_json(tmp_path / "design.json")["keep"].items()}
+    )
+    term = hardware_term(cfg, None)
+    budget = total_flops(cfg, term.budget(keep.tokens, 1.0)).item()
+    fewer = replace(keep, channels=keep.channels - 1.0 / (cfg.model.mlp_ratio * cfg.model.embed_dim))
+    channel = (total_flops(cfg, keep) - total_flops(cfg, fewer)).item()
+    assert abs(total_flops(cfg, keep).item() - budget) <= channel
+
+
+def test_a_kind_with_a_target_of_its_own_keeps_it(small_run, tmp_path: Path):
+    cfg: RunConfig = small_run(BUDGET | {"ast.lambda_ch": 10.0, "training.num_epochs": 3})
+    train_single_device(cfg, tmp_path)
+    channels = torch.tensor(read_json(tmp_path / "design.json")["keep"]["channels"])
+    assert 1.0 - channels.mean().item() == pytest.approx(cfg.ast.target_ch, abs=0.02)
