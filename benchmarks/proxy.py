@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,7 @@ from pipeline.hw_proxy.proxy_run import run_ms_mem, run_power
 from pipeline.sources import sources_digest
 
 OUT = Path("results/benchmarks/proxy")
+Table = TypeVar("Table", LayerTable, DeviceTable)
 SEGMENTS, SLOTS = 100, 64
 LOOP_SHARE = 0.02
 
@@ -150,8 +153,7 @@ def _speed_figures(proxy: LayerHwProxy) -> list[Figure]:
             proxy.predict_segments(table, slots)
 
     def backward() -> None:
-        live = DeviceTable(**{**vars(slots), "peak_bw": slots.peak_bw.clone().requires_grad_()})
-        sum(value.sum() for value in proxy.predict_segments(table, live).values()).backward()
+        sum(value.sum() for value in proxy.predict_segments(_live(table), _live(slots)).values()).backward()
 
     def loop() -> None:
         with torch.no_grad():
@@ -167,6 +169,16 @@ def _speed_figures(proxy: LayerHwProxy) -> list[Figure]:
         Figure(f"{SEGMENTS} x {SLOTS} costs, forward and backward", 1e3 * spent["backward"], "ms", 150, "lower"),
         Figure("one call against the double loop", ratio, "x", 100, "higher"),
     ]
+
+
+def _live(table: Table) -> Table:
+    """The same table with a gradient to every quantity."""
+    floating = {
+        name: value.clone().requires_grad_()
+        for name, value in vars(table).items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }
+    return replace(table, **floating)
 
 
 def _segments() -> LayerTable:
