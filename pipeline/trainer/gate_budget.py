@@ -55,16 +55,36 @@ def budget_term(cfg: RunConfig, keep: KeepRatios, budget: float) -> tuple[Float[
 def settle_within_budget(cfg: RunConfig, network: VideoViT | VideoAudioAST, budget: float) -> None:
     """Round the gates: as many channels close, the lowest logits first, as bring the FLOPs closest to the budget.
 
-    Heads and branches stay as they are. With `hw.lambda_macs: 0` FLOPs are free, and every gate stays as it is. In any
-    case logits are moved clear of zero, where the next step of anything could turn them.
+    Heads and branches stay as they are, unless so many are closed that all channels could not spend the budget: then
+    those open again that were closest to it. With `hw.lambda_macs: 0` FLOPs are free, and every gate stays as it is.
+    In any case logits are moved clear of zero, where the next step of anything could turn them.
     """
     pruner, _ = gated_part(network)
     assert pruner.ch_logit is not None
     if cfg.hw.lambda_macs:
+        _open_coarse_gates(cfg, network, budget)
         _close_channels(cfg, network, pruner.ch_logit, budget)
     for logit in (pruner.head_logit, pruner.ch_logit, pruner.block_logit):
         assert logit is not None
         logit.copy_(torch.where(logit > 0, logit.clamp_min(CLEARANCE), logit.clamp_max(-CLEARANCE)))
+
+
+def _open_coarse_gates(cfg: RunConfig, network: VideoViT | VideoAudioAST, budget: float) -> None:
+    """Open closed heads and branches, the highest logits first, until open channels could spend the budget."""
+    pruner, _ = gated_part(network)
+    assert pruner.ch_logit is not None
+    assert pruner.head_logit is not None
+    assert pruner.block_logit is not None
+    as_they_were = pruner.ch_logit.clone()
+    pruner.ch_logit.abs_().clamp_min_(CLEARANCE)
+    coarse = (pruner.head_logit, pruner.block_logit)
+    while total_flops(cfg, final_ratios(cfg, network)).item() < budget:
+        nearest = [logit.masked_fill(logit > 0, -torch.inf).max() for logit in coarse]
+        logit, value = max(zip(coarse, nearest, strict=True), key=lambda pair: pair[1].item())
+        if value == -torch.inf:
+            break
+        logit[logit == value] = CLEARANCE
+    pruner.ch_logit.copy_(as_they_were)
 
 
 def _close_channels(cfg: RunConfig, network: VideoViT | VideoAudioAST, logit: Tensor, budget: float) -> None:

@@ -208,6 +208,22 @@ def test_gates_are_rounded_to_the_budget(small_run, share: float):
     assert set(order[:closed].tolist()) == set((logit.flatten() <= 0).nonzero().flatten().tolist())
 
 
+def test_branches_closed_beyond_the_budget_open_again_the_last_first(small_run):
+    cfg = small_run(FULL | {"model.embed_dim": 32, "model.mlp_ratio": 4.0})
+    network = build_model(cfg, 2)
+    dense = total_flops(cfg, final_ratios(cfg, network)).item()
+    with torch.no_grad():
+        network.ast_pruner.block_logit.copy_(torch.tensor([[-0.3, -0.1], [-0.4, -0.2]]))
+    settle_within_budget(cfg, network, 0.5 * dense)
+    opened = (network.ast_pruner.block_logit > 0).flatten().tolist()
+    assert opened in ([False, True, False, False], [False, True, False, True], [True, True, False, True])
+    spent = total_flops(cfg, final_ratios(cfg, network)).item()
+    assert spent / (0.5 * dense) == pytest.approx(1.0, abs=0.02)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    settle_within_budget(cfg, network, 0.5 * dense)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
 def test_the_budget_is_that_of_a_pruned_start_or_of_the_targets(small_run):
     cfg = small_run(FULL)
     network = build_model(cfg, 2)
