@@ -1,4 +1,4 @@
-"""What a hardware loss buys at equal FLOPs: EXP-P1V-4 against EXP-P1V-3 and against the same budget without a chip.
+"""What a hardware loss buys: EXP-P1V-4 against EXP-P1V-3, and at equal FLOPs against the same budget without a chip.
 
 Run: python -m benchmarks.hardware_loss --json OUT [--preset bench]
 

@@ -4,16 +4,16 @@ A kernel cannot end before its FLOPs are computed at the peak, nor before its by
 Three facts correct the data sheet:
 
 - norms, softmax and elementwise maps issue at most 128 operations per clock and compute unit;
-- dense products cannot draw more than the power limit for long. An fp32 TFLOP/s took 17 W until 2020 (boards of 70
-  to 300 W agree) and takes half as much every two years since; on units that do nothing but products less by their
-  lead over the vector units, in fp16 an eleventh, and where a convolution multiplies less often (Winograd's
-  F(2x2, 3x3): Lavin & Gray 2016) less by 2.25. A device held below its boost clock needs less in proportion, for its
+- dense products cannot draw more than the power limit for long. An fp32 TFLOP/s took 17 W until 2020 (set on boards
+  of 70 to 300 W) and takes half as much every two years since; on units that do nothing but products less by their
+  lead over the vector units, in fp16 an eleventh, and where a convolution multiplies less often (Winograd's F(2x2,
+  3x3): Lavin & Gray 2016) less by 2.25. A device held below its boost clock needs less in proportion, for its
   voltage is lower. What is limited is the rate achieved, not the peak: a kernel that leaves most units idle is not
   throttled;
 - compute units can ask for so many bytes per clock only, so a device held below boost does not reach the bandwidth of
   its memory.
 
-The constants are round and few: boards at both ends of the reference table (70 W and 400 W) set them.
+The constants are round and few, and set by hand (docs/proxy.md).
 
 All functions work on pairs: kernel i runs on device i (`LayerTable.select`, `DeviceTable.select`).
 """
@@ -29,7 +29,6 @@ from .layer_table import KERNEL_KINDS, LayerTable
 
 PRODUCT_KINDS = ("linear", "matmul_batched", "conv2d", "sdpa")
 OPERATIONS_PER_CLOCK = 128.0
-TF32_SHARE_OF_FP16 = 0.5
 LIMIT_W_PER_TFLOPS = 17.0
 LIMIT_YEAR = 2020.0
 HALVING_YEARS = 2.0

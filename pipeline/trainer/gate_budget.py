@@ -12,7 +12,7 @@ from ..models.compact import gated_part
 from ..models.gates import CLEARANCE
 from ..models.video_audio_ast import VideoAudioAST
 from ..models.video_vit import VideoViT
-from .hardware_term import final_ratios, total_flops
+from .hardware_term import final_ratios, total_flops, uniform_gates
 
 STEADY = 2.0
 
@@ -25,11 +25,13 @@ def flops_budget(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> float:
     """
     start = final_ratios(cfg, network)
     closed = any(bool((values < 1.0).any()) for values in (start.heads, start.channels, start.attention, start.mlp))
-    if closed:
-        return total_flops(cfg, start).item()
-    ones, ast = torch.ones_like(start.tokens), cfg.ast
-    heads, channels, blocks = (ones * (1.0 - target) for target in (ast.target_head, ast.target_ch, ast.target_block))
-    return total_flops(cfg, KeepRatios(start.tokens, heads, channels, blocks, blocks)).item()
+    return total_flops(cfg, start).item() if closed else flops_at_targets(cfg, network)
+
+
+@torch.no_grad()
+def flops_at_targets(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> float:
+    """FLOPs of one batch of the workload that uniform gates at `ast.target_*` leave, with the network's tokens."""
+    return total_flops(cfg, uniform_gates(cfg, final_ratios(cfg, network).tokens, 1.0)).item()
 
 
 @torch.no_grad()

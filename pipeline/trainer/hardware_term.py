@@ -53,7 +53,8 @@ class HardwareTerm:
         loss, stats = compute_hw_loss_single_device(
             workload_segments(hw, keep), self.proxy, self.cfg, chip=self.chip, reference=self.reference
         )
-        share = total_flops(self.cfg, keep) / total_flops(self.cfg, self.budget(keep.tokens, target_ramp))
+        budget = total_flops(self.cfg, uniform_gates(self.cfg, keep.tokens, target_ramp))
+        share = total_flops(self.cfg, keep) / budget
         if hw.lambda_macs:
             excess = hw.lambda_macs * (share - 1.0) ** 2
             loss, stats = loss + excess, {**stats, "term_macs": excess.item()}
@@ -64,22 +65,6 @@ class HardwareTerm:
             "flops_over_budget": share.item(),
         }
         return loss, {**stats, "L_hw": loss.item(), **history}
-
-    def budget(self, tokens: Float[Tensor, " L"], target_ramp: float) -> KeepRatios:
-        """Uniform gates at the targets, with the present tokens."""
-        ast, ones = self.cfg.ast, torch.ones_like(tokens)
-        heads, channels, blocks = (
-            ones * (1.0 - target_ramp * target) for target in (ast.target_head, ast.target_ch, ast.target_block)
-        )
-        return KeepRatios(tokens.detach(), heads, channels, blocks, blocks)
-
-    def decides(self) -> bool:
-        """Whether channels have a budget of FLOPs to keep, and no target of their own."""
-        return self.cfg.hw.lambda_macs > 0.0 and self.cfg.ast.lambda_ch == 0.0
-
-    def final_budget(self, network: VideoViT | VideoAudioAST) -> float:
-        """FLOPs of one batch of the workload that the finished network may spend."""
-        return total_flops(self.cfg, self.budget(final_ratios(self.cfg, network).tokens, 1.0)).item()
 
 
 def hardware_term(cfg: RunConfig, proxy_folder: Path | None) -> HardwareTerm:
@@ -133,6 +118,15 @@ def final_ratios(cfg: RunConfig, network: VideoViT | VideoAudioAST) -> KeepRatio
     if values is not None:
         gates |= {"head": values.head, "channel": values.channel, "block": values.block}
     return keep_ratios(gates, pruner.cfg.prune_layers, cfg.model.depth)
+
+
+def uniform_gates(cfg: RunConfig, tokens: Float[Tensor, " L"], target_ramp: float) -> KeepRatios:
+    """Every block gated alike, at the share `target_ramp` of `ast.target_*`, with these tokens."""
+    ast, ones = cfg.ast, torch.ones_like(tokens)
+    heads, channels, blocks = (
+        ones * (1.0 - target_ramp * target) for target in (ast.target_head, ast.target_ch, ast.target_block)
+    )
+    return KeepRatios(tokens.detach(), heads, channels, blocks, blocks)
 
 
 def total_flops(cfg: RunConfig, keep: KeepRatios) -> Float[Tensor, ""]:

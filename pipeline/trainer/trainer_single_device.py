@@ -28,7 +28,7 @@ from ..models.keep_schedule import phase_at
 from ..progress import Progress, progress_writer, with_bar
 from .checkpoint import open_checkpoint, save_checkpoint
 from .evaluation import evaluate, forward_batch, window_logits
-from .gate_budget import settle_within_budget
+from .gate_budget import flops_at_targets, settle_within_budget
 from .hardware_term import design_of, hardware_term
 from .metrics import Metric
 from .pruned_run import advance_schedules, gates_learn, schedules_are_done, set_learning_rates, sparsity_history
@@ -176,11 +176,12 @@ def _train_step(run: Run, batch: dict[str, Any], lr: float, step: int, total_ste
 
 
 def _advance(run: Run, progress: float) -> None:
-    """Move the schedules on; where gates stop learning, those that only a budget of FLOPs governs are rounded to it."""
+    """Move the schedules on; where gates stop learning, channels without a target are rounded to the budget."""
     learned = gates_learn(run.network)
     advance_schedules(run.network, progress)
-    if run.hardware is not None and run.hardware.decides() and learned and not gates_learn(run.network):
-        settle_within_budget(run.cfg, run.network, run.hardware.final_budget(run.network))
+    budgeted = run.cfg.hw.use_hw_loss and run.cfg.hw.lambda_macs > 0.0 and run.cfg.ast.lambda_ch == 0.0
+    if budgeted and learned and not gates_learn(run.network):
+        settle_within_budget(run.cfg, run.network, flops_at_targets(run.cfg, run.network))
 
 
 def _validate(run: Run, state: TrainingState) -> None:

@@ -15,19 +15,16 @@ from pipeline.errors import ConfigError
 from pipeline.hw_proxy.roofline_proxy import RooflineProxy
 from pipeline.hw_proxy.workload import KeepRatios
 from pipeline.models.build import build_model
-from pipeline.trainer.hardware_term import design_of, final_ratios, hardware_term, keep_ratios, total_flops
+from pipeline.trainer.hardware_term import (
+    design_of,
+    final_ratios,
+    hardware_term,
+    keep_ratios,
+    total_flops,
+    uniform_gates,
+)
 from pipeline.trainer.trainer_single_device import train_single_device
-
-HW = {
-    "data.truth": None,
-    "training.mode": "single_device_ast",
-    "hw.mode": "single_device",
-    "hw.use_hw_loss": True,
-    "hw.workload": {"batch": 1, "depth": 4},
-    "ast.prune_layers": [0],
-    "ast.space_window_levels": [1, 2],
-    "ast.time_window_levels": [1, 2],
-}
+from tests.trainer.priced import BUDGET, HW
 
 
 def gates(depth: int = 2, heads: int = 2, hidden: int = 4) -> dict[str, torch.Tensor]:
@@ -79,11 +76,10 @@ def test_every_gate_has_a_price_and_the_budget_pulls_both_ways(small_run):
 
 def test_uniform_gates_at_the_targets_spend_exactly_the_budget(small_run):
     cfg: RunConfig = small_run(HW | {"ast.target_block": 0.1})
-    term = hardware_term(cfg, None)
     tokens = torch.full((cfg.model.depth,), 0.5)
-    budget = term.budget(tokens, 1.0)
+    budget = uniform_gates(cfg, tokens, 1.0)
     assert budget.heads.tolist() == pytest.approx([1.0 - cfg.ast.target_head] * cfg.model.depth)
-    assert float(total_flops(cfg, budget)) < float(total_flops(cfg, term.budget(tokens, 0.0)))
+    assert float(total_flops(cfg, budget)) < float(total_flops(cfg, uniform_gates(cfg, tokens, 0.0)))
 
 
 def test_a_fitted_proxy_must_be_given(small_run):
@@ -112,15 +108,6 @@ def test_training_with_hardware_lowers_the_predicted_latency_and_repeats_exactly
     assert isinstance(hardware_term(priced, None).proxy, RooflineProxy)
 
 
-BUDGET = HW | {
-    "hw.lambda_T": 1.0,
-    "hw.lambda_macs": 30.0,
-    "ast.lambda_head": 0.0,
-    "ast.lambda_ch": 0.0,
-    "ast.lambda_block": 0.0,
-}
-
-
 @pytest.mark.parametrize("lambda_hw", [0.0, 1.0, 10.0])
 def test_a_design_spends_its_budget_however_the_gates_went(small_run, tmp_path: Path, lambda_hw: float):
     """The least gate that closes is a channel: no design may be further from the budget than one of them costs."""
@@ -129,8 +116,7 @@ def test_a_design_spends_its_budget_however_the_gates_went(small_run, tmp_path: 
     keep = KeepRatios(
         **{name: torch.tensor(values) for name, values in read_json(tmp_path / "design.json")["keep"].items()}
     )
-    term = hardware_term(cfg, None)
-    budget = total_flops(cfg, term.budget(keep.tokens, 1.0)).item()
+    budget = total_flops(cfg, uniform_gates(cfg, keep.tokens, 1.0)).item()
     fewer = replace(keep, channels=keep.channels - 1.0 / (cfg.model.mlp_ratio * cfg.model.embed_dim))
     channel = (total_flops(cfg, keep) - total_flops(cfg, fewer)).item()
     assert abs(total_flops(cfg, keep).item() - budget) <= channel

@@ -14,23 +14,10 @@ from pipeline.artifacts import read_parquet
 from pipeline.errors import ConfigError, DataError
 from pipeline.trainer.trainer_single_device import train_single_device
 from pipeline.trainer.training_run import data_files, task_loss
+from tests.trainer.priced import BUDGET
 
 AUDIO = {"data.use_audio": True, "training.use_audio": True}
 RESULTS = ("metrics", "history", "predictions")
-PRICED = {
-    "data.truth": None,
-    "training.mode": "single_device_ast",
-    "hw.mode": "single_device",
-    "hw.use_hw_loss": True,
-    "hw.workload": {"batch": 1, "depth": 4},
-    "hw.lambda_macs": 30.0,
-    "ast.prune_layers": [0],
-    "ast.space_window_levels": [1, 2],
-    "ast.time_window_levels": [1, 2],
-    "ast.lambda_head": 0.0,
-    "ast.lambda_ch": 0.0,
-    "ast.lambda_block": 0.0,
-}
 
 
 def tables(out: Path) -> list[pd.DataFrame]:
@@ -82,7 +69,7 @@ def test_same_config_same_results(small_run, tmp_path: Path, settings: dict) -> 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 @pytest.mark.parametrize(
     "settings",
-    [{"training.early_stop_patience": 2}, AUDIO | {"model.fusion": "early", "model.drop_rate": 0.1}, PRICED],
+    [{"training.early_stop_patience": 2}, AUDIO | {"model.fusion": "early", "model.drop_rate": 0.1}, BUDGET],
 )
 def test_a_killed_run_ends_as_if_it_had_not_been(
     small_run, tmp_path: Path, monkeypatch, epoch: int, settings: dict
